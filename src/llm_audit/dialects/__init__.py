@@ -1,0 +1,1 @@
+"""From raw bytes to meaning: event streams, OpenAI and Anthropic bodies. Pure: no I/O."""

@@ -1,0 +1,1 @@
+"""Item key schema; DynamoDB and SQLite behind one protocol."""

@@ -1,0 +1,1 @@
+"""Index items: keys and attributes. Pure."""

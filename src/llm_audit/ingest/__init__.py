@@ -1,0 +1,1 @@
+"""Object-created notification to document to index item; the Lambda handler."""

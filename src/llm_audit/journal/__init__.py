@@ -1,0 +1,1 @@
+"""The write-ahead journal: frame codec, writer, reader, recovery."""

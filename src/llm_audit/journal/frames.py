@@ -1,0 +1,1 @@
+"""The frame codec: the journal on disk, byte for byte. Pure."""

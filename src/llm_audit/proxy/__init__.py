@@ -1,0 +1,1 @@
+"""The data path: server protocol, exchange state machine, upstream pool, gate, launcher."""

@@ -1,0 +1,1 @@
+"""One exchange, from first byte to outcome, with no socket in it. Pure."""

@@ -1,0 +1,1 @@
+"""Filters, pages with cursors, statistics."""

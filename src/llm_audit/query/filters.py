@@ -1,0 +1,1 @@
+"""Filters are data. Pure."""

@@ -1,0 +1,1 @@
+"""Journal to record to object, then notify; frees journal segments once their records are stored."""
