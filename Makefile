@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint format lock clean
+.PHONY: help demo test lint format docs lock clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ lint: $(VENV)/dev-installed
 format: $(VENV)/dev-installed ## Let ruff format and mend what it can.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(VENV)/dev-installed ## Write the documents that are generated from the code.
+	$(BIN)/python -m llm_audit.cli.documents
 
 lock: ## Renew the lock files (hashes, no registry address).
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
