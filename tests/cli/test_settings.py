@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from llm_audit.cli import kinds
 from llm_audit.cli.kinds import Address, Origin
-from llm_audit.cli.settings import ALL, SETTINGS, SettingError, Settings, load_settings, with_settings
+from llm_audit.cli.settings import ALL, SettingError, Settings, load_settings, with_settings
+from llm_audit.cli.settings_table import SETTINGS
 
 FIELDS = {setting.field: setting for setting in SETTINGS}
 
@@ -51,6 +52,7 @@ def test_with_an_s3_bucket_the_index_is_dynamodb_and_a_lambda_fills_it():
 def test_an_s3_bucket_may_go_with_the_embedded_index():
     settings = load_settings({"AUDIT_BUCKET": "s3://central-llm-audit", "AUDIT_INDEX": "sqlite"})
     assert settings.index_writer == "shipper"
+    assert load_settings({"AUDIT_BUCKET": "bucket", "AUDIT_INDEX_WRITER": "shipper"}).index == "sqlite"
 
 
 def test_a_flag_overrides_the_environment_and_the_environment_the_default():
@@ -131,6 +133,10 @@ def test_every_kind_of_setting_has_a_wrong_value_among_these_tests():
         ({"AUDIT_TLS_KEY": "k.pem"}, "AUDIT_TLS_CERT"),
         ({"AUDIT_INDEX": "sqlite", "AUDIT_INDEX_WRITER": "lambda"}, "AUDIT_INDEX_WRITER"),
         ({"AUDIT_INDEX": "dynamodb://Table"}, "AUDIT_INDEX"),
+        (
+            {"AUDIT_BUCKET": "bucket", "AUDIT_INDEX": "dynamodb://Table", "AUDIT_INDEX_WRITER": "shipper"},
+            "AUDIT_INDEX_WRITER",
+        ),
     ],
 )
 def test_settings_that_cannot_go_together_are_refused(environ, named):

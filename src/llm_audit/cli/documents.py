@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llm_audit.cli.settings import SETTINGS
+from llm_audit.cli.settings_table import SETTINGS
 
 _SETTINGS_INTRODUCTION = """\
 # Settings
 
-Written by `make docs` from `src/llm_audit/cli/settings.py`; a test compares them.
+Written by `make docs` from `src/llm_audit/cli/settings_table.py`; a test compares them.
 
 Every setting is an environment variable, and a flag on each command that uses it; the flag wins. An empty value
 counts as not set. A wrong one is refused at start, in one line with the name, the value and what is allowed

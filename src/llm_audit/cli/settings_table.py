@@ -1,0 +1,203 @@
+"""The table of all settings: name, variable, kind, default and meaning of each. Pure; ``settings`` reads by it.
+
+It is the contract's "Environment" section as values; ``docs/settings.md`` is generated from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llm_audit.cli import kinds
+from llm_audit.cli.kinds import Kind
+
+DEFAULT_TABLE = "CentralLLMAudit"
+"""The DynamoDB table's name where none is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: its name in ``Settings``, its variable, how it is read, and what it means.
+
+    ``default`` is text, read like any other value; None where ``default_text`` says what happens instead.
+    """
+
+    field: str
+    env: str
+    kind: Kind
+    default: str | None
+    meaning: str
+    default_text: str | None = None
+    is_secret: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The flag on every command that uses the setting."""
+        return "--" + self.field.replace("_", "-")
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "bucket",
+        "AUDIT_BUCKET",
+        kinds.BUCKET,
+        None,
+        "where records are stored: an S3 bucket, or a folder",
+        "the folder `objects` in the data dir",
+    ),
+    Setting("prefix", "AUDIT_PREFIX", kinds.PREFIX, "logs", "what every object's key begins with"),
+    Setting("aws_region", "AWS_REGION", kinds.REGION, None, "region of the bucket", "as in every AWS SDK"),
+    Setting(
+        "aws_endpoint_url",
+        "AWS_ENDPOINT_URL",
+        kinds.ENDPOINT,
+        None,
+        "another S3 endpoint than Amazon's; credentials come from where every AWS SDK takes them",
+        "as in every AWS SDK",
+    ),
+    Setting(
+        "body_preview",
+        "AUDIT_BODY_PREVIEW",
+        kinds.integer(0, 65536),
+        "2048",
+        "characters of `promptPreview` and `responsePreview` in the record",
+    ),
+    Setting(
+        "content",
+        "AUDIT_CONTENT",
+        kinds.choice("full", "preview", "none"),
+        "full",
+        "how much of the bodies the record keeps; digests always",
+    ),
+    Setting(
+        "data_dir",
+        "AUDIT_DATA_DIR",
+        kinds.PATH,
+        "./data",
+        "journal, embedded objects, embedded index; folders 0700, files 0600",
+    ),
+    Setting(
+        "journal_dir",
+        "AUDIT_JOURNAL_DIR",
+        kinds.PATH,
+        None,
+        "the journal's folder",
+        "`journal` in the data dir",
+    ),
+    Setting(
+        "journal_max_bytes",
+        "AUDIT_JOURNAL_MAX_BYTES",
+        kinds.size(2**20, "1MiB"),
+        "10GiB",
+        "how large the journal may grow while the store is away, all workers together",
+    ),
+    Setting(
+        "when_full",
+        "AUDIT_WHEN_FULL",
+        kinds.choice("reject", "pass"),
+        "reject",
+        "what happens to new calls while the journal cannot take them: 503, or passed on unaudited and counted",
+    ),
+    Setting(
+        "durability",
+        "AUDIT_DURABILITY",
+        kinds.choice("host", "process"),
+        "host",
+        "what an acknowledged call survives: `host` a power loss (group commit), `process` SIGKILL",
+    ),
+    Setting(
+        "index",
+        "AUDIT_INDEX",
+        kinds.INDEX,
+        None,
+        "which index is read",
+        f"`sqlite` in the data dir; `dynamodb://{DEFAULT_TABLE}` where the bucket is S3 (unless the shipper fills it)",
+    ),
+    Setting(
+        "index_writer",
+        "AUDIT_INDEX_WRITER",
+        kinds.choice("shipper", "lambda"),
+        None,
+        "who fills the index",
+        "`shipper` with SQLite, `lambda` with DynamoDB",
+    ),
+    Setting(
+        "listen",
+        "AUDIT_LISTEN",
+        kinds.ADDRESS,
+        "0.0.0.0:8000",
+        "where the proxy listens (`127.0.0.1:8000` with `--demo`)",
+    ),
+    Setting("upstream", "AUDIT_UPSTREAM", kinds.ORIGIN, "http://127.0.0.1:8001", "the model server"),
+    Setting("console", "AUDIT_CONSOLE", kinds.ADDRESS, "127.0.0.1:8080", "where console and metrics listen"),
+    Setting("workers", "AUDIT_WORKERS", kinds.integer(1, 64), "1", "proxy processes"),
+    Setting(
+        "max_body_bytes",
+        "AUDIT_MAX_BODY_BYTES",
+        kinds.size(1, "1"),
+        "64MiB",
+        "largest request body; a larger one gets 413",
+    ),
+    Setting(
+        "upstream_timeout",
+        "AUDIT_UPSTREAM_TIMEOUT",
+        kinds.duration(0.1, 86400),
+        "600s",
+        "without a byte from upstream while we are reading: 504, outcome `upstream_timeout`",
+    ),
+    Setting(
+        "client_timeout",
+        "AUDIT_CLIENT_TIMEOUT",
+        kinds.duration(0.1, 86400),
+        "30s",
+        "for the headers; without a byte of the body; without taking a byte while data waits: 408 and close, or reset",
+    ),
+    Setting(
+        "max_duration",
+        "AUDIT_MAX_DURATION",
+        kinds.duration(0.1, 604800),
+        "1h",
+        "ends any exchange, however lively",
+    ),
+    Setting(
+        "drain_timeout",
+        "AUDIT_DRAIN_TIMEOUT",
+        kinds.duration(0, 86400),
+        "120s",
+        "how long SIGTERM lets calls in flight finish",
+    ),
+    Setting(
+        "tls_cert",
+        "AUDIT_TLS_CERT",
+        kinds.PATH,
+        None,
+        "certificate chain (PEM) of the listening port, where no load balancer ends TLS",
+        "none",
+    ),
+    Setting("tls_key", "AUDIT_TLS_KEY", kinds.PATH, None, "private key (PEM) of that certificate", "none"),
+    Setting(
+        "api_keys",
+        "AUDIT_API_KEYS",
+        kinds.PATH,
+        None,
+        "file made by `llm-audit keys add`; calls need a key",
+        "none",
+    ),
+    Setting(
+        "gateway_secret",
+        "AUDIT_GATEWAY_SECRET",
+        kinds.SECRET,
+        None,
+        "what API Gateway proves itself with in `x-llm-gateway-secret`",
+        "none",
+        is_secret=True,
+    ),
+    Setting(
+        "extra_paths",
+        "AUDIT_EXTRA_PATHS",
+        kinds.EXTRA_PATHS,
+        None,
+        "further audited paths, beyond vLLM's",
+        "none",
+    ),
+)
+"""In the order of the contract. The order of ``Settings``' fields is the same (a test holds them together)."""
