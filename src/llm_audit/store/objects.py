@@ -1,0 +1,91 @@
+"""The store's one interface, and its errors.
+
+Everything here is synchronous on purpose: a put from a thread costs two thirds of the CPU of an awaited one
+(obstore 0.12: 127 µs against 214 µs), readers run in threads or on the command line anyway, and one way to
+call a store is easier to remember than two. From a coroutine: ``await asyncio.to_thread(store.get, key)``.
+Every method may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class StoreError(Exception):
+    """The store did not do what it was asked; the message says what came and what to do."""
+
+
+class StoreSettingsError(StoreError):
+    """The store cannot be opened with these settings; trying again changes nothing."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store is away, slow, throttling or broken: the same call may succeed later."""
+
+
+class StoreDeniedError(StoreError):
+    """Credentials, permissions or the bucket are wrong: the call succeeds once somebody has mended that."""
+
+
+class ObjectRefusedError(StoreError):
+    """The store takes other objects, not this one (too large, name too long)."""
+
+
+class ObjectMissingError(StoreError):
+    """There is no object of that name."""
+
+
+class Put(StrEnum):
+    """What became of a conditional put."""
+
+    CREATED = "created"
+    """Stored now, durably, whole."""
+    EXISTS = "exists"
+    """Something of that name is (or, on S3 after a 409, may be just becoming) there; it was left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEntry:
+    """One line of a listing; ``size`` in bytes."""
+
+    key: str
+    size: int
+
+
+class ObjectStore(Protocol):
+    """Objects by key: written once, never changed. All methods raise ``StoreError`` and nothing else."""
+
+    @property
+    def bucket(self) -> str:
+        """What notifications and items name: the bucket, or the folder's ``file://`` URL."""
+        ...
+
+    def put_new(self, key: str, data: bytes) -> Put:
+        """Store ``data`` under ``key`` unless that name is taken; in one step, never in parts.
+
+        When it returns, the object is durable. When it raises, the object may or may not be there: ask again.
+        """
+        ...
+
+    def get(self, key: str) -> bytes:
+        """Give the whole object. Raises ObjectMissingError."""
+        ...
+
+    def get_head(self, key: str, limit: int) -> bytes:
+        """Give the object's first ``limit`` bytes, or all where it is shorter. Raises ObjectMissingError."""
+        ...
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """Give the object piece by piece, so that a large one needs little memory. Raises ObjectMissingError."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[ObjectEntry]:
+        """Give every object below ``prefix`` (a whole folder of keys, such as ``logs/2026/11``), sorted by key."""
+        ...
+
+    def probe(self) -> None:
+        """Ask the store for something harmless. Raises what is wrong, for ``doctor`` and a start-up check."""
+        ...

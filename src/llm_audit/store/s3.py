@@ -1,0 +1,174 @@
+"""Objects in S3 or anything that speaks its protocol, through obstore (Rust's object_store).
+
+A put is conditional (``If-None-Match: *``), in one piece and checksummed with SHA-256, so that S3 refuses bytes
+that changed on the way. obstore's own retries are off: whoever calls knows better how long to wait.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from obstore.store import S3Store
+
+from llm_audit.store.aws import S3Settings
+from llm_audit.store.keys import check_key
+from llm_audit.store.objects import (
+    ObjectEntry,
+    ObjectMissingError,
+    ObjectRefusedError,
+    Put,
+    StoreDeniedError,
+    StoreError,
+    StoreSettingsError,
+    StoreUnavailableError,
+)
+
+_LONG = 900.0
+_TIMEOUTS = ((1 << 20, 30.0), (32 << 20, 180.0))
+"""Bytes up to which a put may take so many seconds, at 35 and 180 KB/s; anything larger, a quarter of an hour.
+
+obstore has one limit per client, so there is one client per class.
+"""
+
+_OF_THIS_OBJECT = re.compile(
+    r"\b413 Payload|<Code>(?:EntityTooLarge|KeyTooLong\w*|MaxMessageLengthExceeded)<"
+)
+"""How a store says that it will never take this object, whatever state it is in."""
+
+
+class S3Objects:
+    """An ``ObjectStore`` in an S3 bucket."""
+
+    def __init__(self, bucket: str, settings: S3Settings, *, time_scale: float = 1.0) -> None:
+        """Open the bucket; no request is made. ``time_scale`` stretches or shrinks every time limit."""
+        self._bucket = bucket
+        self._classes = [
+            (limit, _client(bucket, settings, timeout * time_scale)) for limit, timeout in _TIMEOUTS
+        ]
+        self._large = _client(bucket, settings, _LONG * time_scale)
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self._bucket
+
+    def put_new(self, key: str, data: bytes) -> Put:
+        """See ``ObjectStore.put_new``."""
+        client = next((client for limit, client in self._classes if len(data) <= limit), self._large)
+        try:
+            with self._errors("storing", key):
+                obstore.put(client, _checked(key), data, mode="create", use_multipart=False)
+        except ObjectMissingError as error:  # the only thing that can be missing in a put
+            raise StoreDeniedError(f"bucket {self._bucket} does not exist: create it ({error})") from error
+        except FileExistsError:
+            return Put.EXISTS
+        return Put.CREATED
+
+    def get(self, key: str) -> bytes:
+        """See ``ObjectStore.get``."""
+        return b"".join(self.stream(key))
+
+    def get_head(self, key: str, limit: int) -> bytes:
+        """See ``ObjectStore.get_head``."""
+        with self._errors("reading", key):
+            try:
+                # A range that ends past the object gives what there is (RFC 9110, section 14.1.2) ...
+                return bytes(obstore.get_range(self._classes[0][1], _checked(key), start=0, length=limit))
+            except BaseError as error:
+                # ... but no range lies within an empty object (section 15.5.17).
+                if "status code: 416" not in str(error):
+                    raise
+                return b""
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """See ``ObjectStore.stream``."""
+        with self._errors("reading", key):
+            yield from obstore.get(self._large, _checked(key)).stream(min_chunk_size=1 << 20)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectEntry]:
+        """See ``ObjectStore.list``."""
+        with self._errors("listing", prefix):
+            for page in obstore.list(self._large, prefix.strip("/") or None, chunk_size=1000):
+                for meta in page:
+                    yield ObjectEntry(meta["path"], meta["size"])
+
+    def probe(self) -> None:
+        """See ``ObjectStore.probe``: asks for one page of a listing."""
+        with self._errors("listing", ""):
+            next(iter(obstore.list(self._classes[0][1], chunk_size=1)), None)
+
+    @contextmanager
+    def _errors(self, doing: str, key: str) -> Iterator[None]:
+        """Turn obstore's errors into the store's; FileExistsError for a name that is taken."""
+        where = f"{doing} s3://{self._bucket}/{key}"
+        try:
+            yield
+        except AlreadyExistsError:
+            raise FileExistsError(key) from None
+        except StoreError:
+            raise
+        except (BaseError, OSError, ValueError) as error:
+            raise _ours(where, error) from error
+
+
+def _client(bucket: str, settings: S3Settings, timeout: float) -> S3Store:
+    config: dict[str, str | bool] = {"checksum_algorithm": "SHA256", **settings.static_keys}
+    if settings.region:
+        config["region"] = settings.region
+    if settings.endpoint_url:
+        config["endpoint"] = settings.endpoint_url
+    try:
+        return S3Store(
+            bucket,
+            config=config,  # type: ignore[arg-type]  # a TypedDict cannot be built from computed names
+            client_options={
+                "allow_http": settings.allow_http,
+                "connect_timeout": f"{max(1, round(5000 * min(1.0, timeout / 30)))}ms",
+                "timeout": f"{max(1, round(timeout * 1000))}ms",
+                "default_content_type": "application/json",
+            },
+            retry_config={"max_retries": 0},
+        )
+    except (BaseError, ValueError, OSError) as error:
+        raise StoreSettingsError(f"bucket {bucket!r} cannot be opened: {_text(error)}") from error
+
+
+def _checked(key: str) -> str:
+    try:
+        return check_key(key)
+    except ValueError as error:
+        raise ObjectRefusedError(str(error)) from None
+
+
+def _ours(where: str, error: Exception) -> StoreError:
+    text = str(error)
+    said = f"{where}: {_text(error)}"
+    if "<Code>NoSuchBucket<" in text:
+        return StoreDeniedError(f"{said}; create the bucket, or correct AUDIT_BUCKET")
+    if isinstance(error, FileNotFoundError):
+        return ObjectMissingError(said)
+    # A listing's refusal comes as a general error, told only by its text.
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError) or "status code: 403" in text:
+        return StoreDeniedError(f"{said}; check credentials, s3:PutObject, s3:GetObject and s3:ListBucket")
+    if _OF_THIS_OBJECT.search(text):
+        return ObjectRefusedError(f"{said}; raise the store's limit")
+    return StoreUnavailableError(said)
+
+
+def _text(error: Exception) -> str:
+    """Give what obstore said, on one line, without its debug output and without an XML body's signature details."""
+    text = str(error).split("\n\nDebug source", 1)[0]
+    code = re.search(r"<Code>(\w{1,64})</Code>", text)
+    status = re.search(r"status code: (\d{3} [\w ]{1,40})", text)
+    if status:
+        return f"{status[1].strip()}{f' ({code[1]})' if code else ''}"
+    return " ".join(text.split())[:300]
