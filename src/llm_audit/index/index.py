@@ -1,0 +1,72 @@
+"""The protocol that every index keeps (SQLite here, DynamoDB in the cloud), and what can go wrong with one.
+
+An index is derived: it can be thrown away and built again from the objects alone (``llm-audit reindex``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from llm_audit.index.schema import Item
+from llm_audit.index.selection import Selection
+from llm_audit.index.tallies import Grouping, Tallies
+
+
+class IndexUnavailableError(Exception):
+    """The index could not be read or written now; the message says what came and what to do."""
+
+
+class IndexMissingError(IndexUnavailableError):
+    """There is no index at that place."""
+
+
+class IndexDamagedError(IndexUnavailableError):
+    """What is there is no index, or its file is damaged, or of a format we don't know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some items in order. ``cursor`` is None at the end of the list; ``partial``: some may be missing."""
+
+    items: tuple[Item, ...]
+    cursor: str | None = None
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """Items in the order in which the index got them, and the opaque place after the last."""
+
+    items: tuple[Item, ...]
+    position: str
+
+
+class IndexReader(Protocol):
+    """The reading side; every method raises IndexUnavailableError."""
+
+    def query(self, selection: Selection, cursor: str | None = None, limit: int = 50) -> Page:
+        """Give the next ``limit`` items of a selection, after ``cursor``.
+
+        Raises InvalidCursorError. Items that are put meanwhile neither repeat nor hide others.
+        """
+
+    def get(self, request_id: str) -> tuple[Item, ...]:
+        """Give the calls of a request id (two where a caller used one twice), or of one object's stem."""
+
+    def arrivals(self, position: str | None = None, limit: int = 500) -> Arrivals:
+        """Give what was put since ``position``; without one, nothing, and the place where the index ends."""
+
+    def tallies(self, selection: Selection, by: Grouping) -> Tallies:
+        """Count the calls of a selection by group."""
+
+    def close(self) -> None:
+        """Let go of everything; may be called twice."""
+
+
+class Index(IndexReader, Protocol):
+    """The writing side as well."""
+
+    def put(self, items: Sequence[Item]) -> None:
+        """Write a batch, wholly or not at all; an item written again replaces itself."""
