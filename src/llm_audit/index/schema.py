@@ -40,8 +40,8 @@ LATENCY_DIGITS = 10
 LATENCY_LIMIT = 10**LATENCY_DIGITS - 1
 """Longest latency an item can say (115 days, in milliseconds); longer ones are cut to it."""
 
-LARGEST_COUNT = 2**53 - 1
-"""Larger numbers are not exact in JSON readers and not counts of anything: they are left out."""
+LARGEST_COUNT = 10**12
+"""Larger numbers count nothing that happens in one call: they are left out, so that sums stay in range."""
 
 _STARTED_AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -181,7 +181,7 @@ def item_from_attributes(values: Mapping[str, Any]) -> Item:
     source = values["id"].removeprefix("project#")
     user = values["userIdPk"].removeprefix("user#")
     shard = values["statusPk"].split("#")[2:]
-    fields = {field: values.get(name) for field, name in _NAMES.items()}
+    fields: dict[str, Any] = {field: values.get(name) for field, name in _NAMES.items()}
     fields["finish_reasons"] = tuple(values.get("finishReasons") or ())
     fields["stream"] = bool(fields["stream"])
     return Item(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from llm_audit.index.schema import (
@@ -201,8 +201,3 @@ def left_over(selection: Selection, partition: str | None, *, by_latency: bool) 
     elif selection.min_latency_ms is not None:
         conditions.append(Condition(("latencyMs",), Comparison.AT_LEAST, selection.min_latency_ms))
     return (*conditions, *selection.conditions)
-
-
-def without_cursor_order(selection: Selection) -> Selection:
-    """Give the same selection in time order: what counts and sums are made over."""
-    return replace(selection, order=Order.NEWEST)

@@ -1,0 +1,179 @@
+"""From an audit object's bytes to its head: everything but the bodies, in little memory. Standard library only.
+
+The object is hashed as it is read. A small one is parsed at once. A large one is never held: its bytes run
+through ``BodySkipper``, which keeps the document and leaves out, unread and at the speed of a regular
+expression, the values that may be large (``SKIPPED``). So a 300 MB object costs a few chunks of memory.
+
+The object's members have a fixed order, but nothing here leans on it: bodies are skipped wherever they stand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from llm_audit.index.schema import NotAnAuditDocumentError
+
+WHOLE_LIMIT = 256 * 1024
+"""Objects up to this size are parsed as they are."""
+
+KEPT_LIMIT = 2 * 1024 * 1024
+"""A document whose part outside the bodies is larger is none of ours: its head has at most 256 KiB."""
+
+SKIPPED = frozenset({b'"bodyText"', b'"bodyBase64"', b'"assembled"'})
+"""Members of ``request`` and ``response`` whose values are left out (read as null)."""
+
+_PARENTS = frozenset({b'"request"', b'"response"'})
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A parsed document without its bodies, the digest of the whole object as hex, and its size."""
+
+    document: dict[str, Any]
+    sha256: str
+    size: int
+
+
+def read_head(chunks: Iterable[bytes]) -> Head:
+    """Read an object to its end and parse its head.
+
+    Raises NotAnAuditDocumentError as soon as it is clear that the object is no JSON object, or too large to
+    be ours; whatever reading the chunks raises passes through.
+    """
+    digest, size = hashlib.sha256(), 0
+
+    def hashed() -> Iterator[bytes]:
+        nonlocal size
+        for chunk in chunks:
+            digest.update(chunk)
+            size += len(chunk)
+            yield chunk
+
+    pieces = hashed()
+    begin = []
+    for piece in pieces:
+        begin.append(piece)
+        if size > WHOLE_LIMIT:
+            break
+    if size > WHOLE_LIMIT:
+        skipper = BodySkipper()
+        for piece in chain(begin, pieces):
+            skipper.feed(piece)
+        begin = [skipper.kept()]
+    document = _parse(b"".join(begin))
+    return Head(document, digest.hexdigest(), size)
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise NotAnAuditDocumentError(f"the object is no JSON document ({error})") from None
+    if not isinstance(document, dict):
+        raise NotAnAuditDocumentError(f"the object is JSON, but a {type(document).__name__}, not an object")
+    return document
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+_TOKEN = re.compile(rb'[ \t\r\n]++|"(?:[^"\\]++|\\.)*+"|[{}\[\],:]|[^\s{}\[\],:"]++', re.DOTALL)
+_STRING_REST = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_BOUNDARY = re.compile(rb'["{}\[\],]')
+
+
+class BodySkipper:
+    """Copies a JSON document as it comes, piece by piece, and leaves the large values out.
+
+    It follows strings, brackets and member names, and nothing else: whether the rest is JSON is for the
+    parser to say. Feeding it byte by byte gives the same as feeding it whole.
+    """
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+        self._rest = b""
+        self._brackets = bytearray()
+        self._names: list[bytes] = []
+        self._last_string = b""
+        self._is_skipping = False
+        self._skip_depth = 0
+        self._in_skipped_string = False
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes. Raises NotAnAuditDocumentError where far too much would be kept."""
+        data = self._rest + piece if self._rest else piece
+        position = 0
+        while True:
+            step = self._skip if self._is_skipping else self._keep
+            position, is_stuck = step(data, position)
+            if is_stuck:
+                break
+        self._rest = data[position:]
+        if len(self._kept) + len(self._rest) > KEPT_LIMIT:
+            raise NotAnAuditDocumentError(
+                f"the object has more than {KEPT_LIMIT} bytes outside the bodies of an audit document"
+            )
+
+    def kept(self) -> bytes:
+        """Give the document without the skipped values, once everything was fed."""
+        return bytes(self._kept) + self._rest
+
+    def _keep(self, data: bytes, position: int) -> tuple[int, bool]:
+        """Copy one token; stuck at the end, or at a string whose end is still to come."""
+        match = _TOKEN.match(data, position)
+        if match is None:
+            return position, True
+        token = match.group()
+        self._kept += token
+        first = token[:1]
+        if first == b'"':
+            self._last_string = token
+        elif first in b"{[":
+            self._brackets += first
+            self._names.append(b"")
+        elif first in b"}]" and self._brackets:
+            self._brackets.pop()
+            self._names.pop()
+        elif first == b":" and self._names:
+            self._names[-1] = self._last_string
+            if self._is_at_large_value():
+                self._kept += b"null"
+                self._is_skipping, self._skip_depth = True, 0
+        return match.end(), False
+
+    def _is_at_large_value(self) -> bool:
+        return self._brackets == b"{{" and self._names[0] in _PARENTS and self._names[1] in SKIPPED
+
+    def _skip(self, data: bytes, position: int) -> tuple[int, bool]:
+        """Pass over a part of a skipped value; stuck at the end of the data."""
+        if self._in_skipped_string:
+            match = _STRING_REST.match(data, position)
+            assert match is not None
+            end = match.end()
+            if data[end : end + 1] != b'"':
+                return end, True
+            self._in_skipped_string = False
+            self._is_skipping = self._skip_depth > 0
+            return end + 1, False
+        boundary = _BOUNDARY.search(data, position)
+        if boundary is None:
+            return len(data), True
+        found = boundary.group()
+        if found == b'"':
+            self._in_skipped_string = True
+        elif found in b"{[":
+            self._skip_depth += 1
+        elif self._skip_depth == 0:
+            self._is_skipping = False
+            return boundary.start(), False
+        elif found != b",":
+            self._skip_depth -= 1
+            self._is_skipping = self._skip_depth > 0
+        return boundary.end(), False
