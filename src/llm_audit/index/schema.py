@@ -318,7 +318,7 @@ def _count(value: Any) -> int | None:
 
 
 def _finish_reasons(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
+    if not isinstance(value, list | tuple):
         return ()
     return tuple(text for text in map(_short, value[:FINISH_REASONS_KEPT]) if text is not None)
 
