@@ -154,9 +154,7 @@ class BodySkipper:
     def _skip(self, data: bytes, position: int) -> tuple[int, bool]:
         """Pass over a part of a skipped value; stuck at the end of the data."""
         if self._in_skipped_string:
-            match = _STRING_REST.match(data, position)
-            assert match is not None
-            end = match.end()
+            end = _end_of_string(data, position)
             if data[end : end + 1] != b'"':
                 return end, True
             self._in_skipped_string = False
@@ -177,3 +175,19 @@ class BodySkipper:
             self._skip_depth -= 1
             self._is_skipping = self._skip_depth > 0
         return boundary.end(), False
+
+
+def _end_of_string(data: bytes, position: int) -> int:
+    r"""Find the quote that ends a string, or where to wait for more: the end, or a last lone backslash.
+
+    A body that is JSON has an escaped quote every few bytes, which costs a regular expression a step each.
+    So most pieces are answered by taking out ``\\`` and then ``\"`` at the speed of memory: no quote left,
+    no end. Pairs are taken from the left of each run of backslashes, just as a parser reads them.
+    """
+    rest = data[position:] if position else data
+    if b'"' not in rest.replace(b"\\\\", b"").replace(b'\\"', b""):
+        backslashes = len(rest) - len(rest.rstrip(b"\\"))
+        return len(data) - backslashes % 2
+    match = _STRING_REST.match(data, position)
+    assert match is not None
+    return match.end()
