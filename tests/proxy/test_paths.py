@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captures_loader import FOLDER
-from llm_audit.proxy.paths import ROUTES, Handling, PathTable, Route, WrongMethod, parse_extra_paths
+from llm_audit.proxy.paths import ROUTES, Handling, PathTable, Route, WrongMethod, extra_route
 
 TABLE = PathTable()
 
@@ -118,25 +118,25 @@ def test_any_bytes_find_something_or_nothing_and_never_raise(method, path):
 
 
 def test_extra_paths_are_audited_too():
-    table = PathTable(parse_extra_paths("/v1/custom, GET /v1/things/{id} , PUT /v1/custom,"))
+    table = PathTable(["/v1/custom", "GET /v1/things/{id}", "PUT /v1/custom", "/v1/models:ask"])
     assert table.find(b"POST", b"/v1/custom") is Handling.AUDIT
     assert table.find(b"PUT", b"/v1/custom") is Handling.AUDIT
     assert table.find(b"GET", b"/v1/custom") == WrongMethod("POST, PUT")
+    assert table.find(b"POST", b"/v1/models:ask") is Handling.AUDIT
     assert table.find(b"GET", b"/v1/things/a-1?x") is Handling.AUDIT
     assert table.find(b"GET", b"/v1/things/a.1") is None
     assert table.find(b"POST", b"/v1/chat/completions") is Handling.AUDIT
 
 
 def test_a_dot_in_an_extra_path_is_a_dot():
-    table = PathTable(parse_extra_paths("/v1.1/{id}/x"))
+    table = PathTable(["/v1.1/{id}/x"])
     assert table.find(b"POST", b"/v1.1/a/x") is Handling.AUDIT
     assert table.find(b"POST", b"/v1x1/a/x") is None
 
 
-def test_no_text_gives_no_extra_paths():
-    assert parse_extra_paths("") == ()
-    assert parse_extra_paths(" , ") == ()
-    assert parse_extra_paths("/a") == (Route("POST", "/a"),)
+def test_an_extra_path_without_method_is_a_post():
+    assert extra_route("/a") == Route("POST", "/a")
+    assert extra_route("PATCH /a") == Route("PATCH", "/a")
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,9 @@ def test_no_text_gives_no_extra_paths():
         "/v1/cus\\tom",
         "/v1/cus tom",
         "get /v1/custom",
+        "FETCH /v1/custom",
+        "GET  /v1/custom",
+        "",
         "/v1/x{id}",
         "/v1/{id",
         "/",
@@ -163,4 +166,4 @@ def test_no_text_gives_no_extra_paths():
 )
 def test_an_extra_path_that_could_not_be_matched_exactly_is_refused(entry):
     with pytest.raises(ValueError, match=re.escape(repr(entry))):
-        parse_extra_paths(f"/v1/good, {entry}")
+        PathTable(["/v1/good", entry])

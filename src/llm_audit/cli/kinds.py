@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from llm_audit.proxy.paths import extra_route
+
 _SIZE_UNITS = {
     "": 1,
     "b": 1,
@@ -31,7 +33,6 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()=-]+(?:/[A-Za-z0-9!_.*'()=-]+)*", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9]+)?", re.ASCII)
-_EXTRA_PATH = re.compile(r"(?:(?:GET|POST|PUT|PATCH|DELETE|HEAD) )?(?:/[A-Za-z0-9._~{}-]+)+", re.ASCII)
 _REGION = re.compile(r"[a-z0-9-]{2,32}", re.ASCII)
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}", re.ASCII)
 _SECRET = re.compile(r"[\x21-\x3f\x41-\x7e][\x21-\x7e]{15,255}", re.ASCII)
@@ -227,9 +228,7 @@ def _parse_path(text: str) -> Path:
 def _parse_extra_paths(text: str) -> tuple[str, ...]:
     entries = tuple(" ".join(entry.split()) for entry in text.split(","))
     for entry in entries:
-        segments = _matched(_EXTRA_PATH, entry).split("/")
-        if not {".", ".."}.isdisjoint(segments):
-            raise ValueError
+        extra_route(entry)
     return entries
 
 

@@ -87,7 +87,9 @@ NOT_IMPLEMENTED_PATHS: tuple[str, ...] = ("/v1/realtime",)
 """Websockets: audio and text in frames that this proxy does not record, and so does not forward."""
 
 PARAMETER = "[A-Za-z0-9_-]{1,128}"
-_EXTRA = re.compile(r"(?:([A-Z]+) +)?((?:/(?:\{[a-z_]+\}|[A-Za-z0-9._~!$&'()*+=:@-]+))+)")
+_EXTRA = re.compile(
+    r"(?:(GET|HEAD|POST|PUT|PATCH|DELETE) )?((?:/(?:\{[a-z_]+\}|[A-Za-z0-9._~!$&'()*+=:@-]+))+)"
+)
 _DOT_SEGMENTS = frozenset({".", ".."})
 
 
@@ -101,10 +103,13 @@ class WrongMethod:
 class PathTable:
     """Finds the handling of a method and a path; built once, then one dictionary look-up for literal paths."""
 
-    def __init__(self, extra: Iterable[Route] = ()) -> None:
-        """Build the table of ``ROUTES`` and the operator's ``extra`` (see ``parse_extra_paths``)."""
+    def __init__(self, extra: Iterable[str] = ()) -> None:
+        """Build the table of ``ROUTES`` and the operator's ``extra`` entries.
+
+        Raises ValueError for the first that is none (see ``extra_route``).
+        """
         by_path: dict[str, dict[bytes, Handling]] = {}
-        for route in (*ROUTES, *extra):
+        for route in (*ROUTES, *map(extra_route, extra)):
             by_path.setdefault(route.path, {})[route.method.encode()] = route.handling
         self._literal = {path.encode(): methods for path, methods in by_path.items() if "{" not in path}
         self._patterns = [
@@ -134,17 +139,12 @@ class PathTable:
         return None
 
 
-def parse_extra_paths(text: str) -> tuple[Route, ...]:
-    """Read ``AUDIT_EXTRA_PATHS``: entries ``[METHOD ]/path`` separated by commas, POST where none is named.
+def extra_route(entry: str) -> Route:
+    """Read one entry of ``AUDIT_EXTRA_PATHS``: ``[METHOD ]/path``, POST where no method is named.
 
-    ``/v1/custom, GET /v1/things/{id}`` audits a POST and a GET with a parameter. Raises ValueError with the
-    entry that came and the form that is expected.
+    ``GET /v1/things/{id}`` has a parameter. Raises ValueError with the entry that came and the form that is
+    expected.
     """
-    entries = (entry.strip() for entry in text.split(","))
-    return tuple(_extra_route(entry) for entry in entries if entry)
-
-
-def _extra_route(entry: str) -> Route:
     match = _EXTRA.fullmatch(entry)
     if match is None or not _DOT_SEGMENTS.isdisjoint(match[2].split("/")):
         raise ValueError(

@@ -230,14 +230,12 @@ def _turn_to_day(today: int, first: tuple[int, int], second: tuple[int, int]) ->
     """Give today and its count, and another day and its count, from the two days on file.
 
     A day that is not on file begins with the largest count of any later day on file: it is later only because
-    the clock was wrong once, and what was used then was used. It takes the place of the earliest day, or,
-    where both are later, of the latest.
+    the clock was wrong once, and what was used then was used. It takes the place of the earlier of the two.
     """
     if today == second[0]:
         return *second, *first
     used = max([max(0, count) for day, count in (first, second) if day > today], default=0)
-    earliest, latest = min(first, second), max(first, second)
-    return today, used, *(latest if earliest[0] < today else earliest)
+    return today, used, *max(first, second)
 
 
 _OPEN_PLANS: weakref.WeakSet[UsagePlan] = weakref.WeakSet()
