@@ -227,6 +227,17 @@ def test_a_missing_or_unknown_key_is_refused_without_naming_it(keyed, sent, code
     assert (answer.caller.identity_source, answer.caller.key_id) == (IdentitySource.CLAIMED, None)
 
 
+def test_a_change_of_the_key_file_holds_within_a_second(keyed, tmp_path):
+    first, second = new_key(), new_key()
+    gate = keyed(own_key(first))
+    assert call(gate, CALLERS._replace(api_key=first.encode()), mono=100.0).key_id == "finance"
+    changed = (own_key(first, enabled=False), own_key(second, "hr", frozenset({"finance-app"})))
+    write_keys(tmp_path / "keys.json", KeySet(changed))
+    answer = call(gate, CALLERS._replace(api_key=first.encode()), mono=101.0)
+    refused(answer, 403, "disabled_api_key", "x-api-key")
+    assert call(gate, CALLERS._replace(api_key=second.encode()), mono=101.0).key_id == "hr"
+
+
 def test_a_digest_is_no_key(keyed):
     key = new_key()
     answer = call(keyed(own_key(key)), CALLERS._replace(api_key=digest_of(key).encode()))

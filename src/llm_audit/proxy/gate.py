@@ -168,6 +168,8 @@ class Gate:
         self._values: dict[bytes | None, str] = {}
         self._asks = keys is not None or gateway_secret is not None
         self._addresses: dict[bytes, str] = {}
+        self._vouchers: dict[str, _Voucher] = {}
+        self._vouchers_of: KeySet | None = None
 
     def admit(
         self, method: bytes, path: bytes, callers: CallerHeaders, peer: str, now_mono: float, now_wall: float
@@ -226,7 +228,20 @@ class Gate:
                 return _vouch_gateway(key_id, keys), address
             if keys is None:
                 return _Voucher(IdentitySource.GATEWAY), address
-        return (_CLAIMED if keys is None else _vouch_key(callers.api_key, keys)), address
+        return (_CLAIMED if keys is None else self._vouch_key(callers.api_key, keys)), address
+
+    def _vouch_key(self, api_key: bytes | None, keys: KeySet) -> _Voucher:
+        """Let the key in ``x-api-key`` vouch; what each key of the set in force vouches for is made once."""
+        presented = b"" if api_key is None else api_key.strip(b" \t")
+        if not presented:
+            return _NO_KEY
+        key = keys.find(presented)
+        if key is None:
+            return _UNKNOWN_KEY
+        if keys is not self._vouchers_of:
+            self._vouchers_of = keys
+            self._vouchers = {entry.id: _enabled(IdentitySource.KEY, entry) for entry in keys.keys}
+        return self._vouchers[key.id]
 
     def _address(self, forwarded_for: bytes | None) -> str | None:
         """Give the last address of ``x-forwarded-for``, or None where there is none that reads as one."""
@@ -305,15 +320,6 @@ def _vouch_gateway(key_id: str, keys: KeySet | None) -> _Voucher:
         message = f"the gateway's key id {key_id!r} is not in the key file: have it added with its sources"
         return _Voucher(IdentitySource.GATEWAY, key_id, fault=_Fault(403, "invalid_api_key", message))
     return _enabled(IdentitySource.GATEWAY, key)
-
-
-def _vouch_key(api_key: bytes | None, keys: KeySet) -> _Voucher:
-    """Let the key in ``x-api-key`` vouch."""
-    presented = b"" if api_key is None else api_key.strip(b" \t")
-    if not presented:
-        return _NO_KEY
-    key = keys.find(presented)
-    return _UNKNOWN_KEY if key is None else _enabled(IdentitySource.KEY, key)
 
 
 def _enabled(source: IdentitySource, key: Key) -> _Voucher:
