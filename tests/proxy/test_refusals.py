@@ -74,6 +74,14 @@ def test_counts_are_kept_apart_by_second_and_reason():
     ]
 
 
+def test_a_refusal_can_be_counted_where_there_is_no_room_for_its_record():
+    budget = RefusalBudget()
+    budget.count(7.0, refusal())
+    assert budget.admit(7.1, refusal())
+    budget.count(7.2, refusal())
+    assert sum(tally.count for tally in budget.drain(8.0)) == 2
+
+
 def test_a_tally_says_how_many_why_and_who():
     budget = RefusalBudget(per_second=0, samples=2)
     for _ in range(1234):

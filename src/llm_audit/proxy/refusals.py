@@ -135,10 +135,11 @@ class RefusalBudget:
         if self._left:
             self._left -= 1
             return True
-        self._count(now, refusal)
+        self.count(now, refusal)
         return False
 
-    def _count(self, now: float, refusal: Refusal) -> None:
+    def count(self, now: float, refusal: Refusal) -> None:
+        """Count a refusal that gets no record of its own."""
         counts = self._counts.get(self._second)
         if counts is None:
             if len(self._counts) < self._pending_seconds:
