@@ -204,6 +204,14 @@ def test_a_key_vouches_for_the_sources_it_is_bound_to(keyed):
     assert answer.caller.source == "hr-app"
 
 
+def test_a_key_of_many_sources_names_some_of_them(keyed):
+    key = new_key()
+    gate = keyed(own_key(key, sources=frozenset(f"app-{number:02}" for number in range(40))))
+    answer = call(gate, CALLERS._replace(api_key=key.encode()))
+    message = refused(answer, 403, "source_not_allowed", "x-llm-source")
+    assert message.endswith("app-08, app-09 and 30 more")
+
+
 def test_a_key_without_sources_speaks_for_any(keyed):
     key = new_key()
     answer = call(keyed(own_key(key, sources=None)), CALLERS._replace(api_key=key.encode()))

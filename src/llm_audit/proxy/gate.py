@@ -19,9 +19,10 @@ passes all checks uses up rate and quota. Where several headers are at fault, th
 **Who says so.** With the right ``AUDIT_GATEWAY_SECRET`` in ``x-llm-gateway-secret`` the gateway vouches: its key
 id is the identity (bound to sources where the key file lists it), its own usage plan holds, and the client is
 the *last* address in ``x-forwarded-for``, since the gateway appends the address that it saw and whatever stands
-before it is the caller's own claim. If it names no key id (its method demands no key) and we have a key file,
-our own key is asked for. With a wrong secret or none, these headers count as not sent: a key vouches, or
-nobody does and the identity is as claimed.
+before it is the caller's own claim (so with a regional endpoint and a network load balancer; CloudFront before
+the gateway or an application load balancer behind it would append an address of its own). If it names no key
+id (its method demands no key) and we have a key file, our own key is asked for. With a wrong secret or none,
+these headers count as not sent: a key vouches, or nobody does and the identity is as claimed.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ from llm_audit.record.schema import IdentitySource
 
 REMEMBERED_VALUES = 4096
 """Accepted header values and addresses that are remembered, so that a second call costs a look-up."""
+
+SHOWN_SOURCES = 10
+"""Sources that a refusal names as allowed."""
 
 _REQUIRED = ("x-llm-source", "x-llm-user", "x-llm-request-type")
 _OPTIONAL = ("x-request-id", "x-api-key")
@@ -286,7 +290,9 @@ class Gate:
         if key is None:
             return None
         if key.sources is not None and source not in key.sources and handling is Handling.AUDIT:
-            allowed = ", ".join(sorted(key.sources))
+            allowed = ", ".join(sorted(key.sources)[:SHOWN_SOURCES])
+            if len(key.sources) > SHOWN_SOURCES:
+                allowed += f" and {len(key.sources) - SHOWN_SOURCES} more"
             message = f"key {key.id!r} may not speak for x-llm-source {source!r}, only for: {allowed}"
             return _Fault(403, "source_not_allowed", message, "x-llm-source")
         assert self._plan is not None
