@@ -316,15 +316,6 @@ def test_a_follower_starts_over_when_the_index_was_made_anew(index, reader, path
     assert [one.request_id for one in reader.arrivals(position).items] == [request_id(2)]
 
 
-def test_a_sweep_removes_what_was_there_before_the_mark_and_is_not_kept(index, reader):
-    index.put([item(1), item(2), item(3)])
-    mark = index.mark()
-    index.put([item(2), item(4)])
-    assert index.sweep(mark, iter([item(2).audit_object_key])) == 2
-    assert [one.request_id for one in reader.query(Selection()).items] == [request_id(4), request_id(2)]
-    assert index.sweep(index.mark(), iter([])) == 2
-
-
 def test_the_path_with_the_fewest_rows_is_chosen(index):
     index.put([*mixed_items(6000), item(9000, user="rare", source="billing")])
 

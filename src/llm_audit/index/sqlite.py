@@ -131,27 +131,8 @@ class SqliteIndex(SqliteReader):
 
     def put(self, items: Sequence[Item]) -> None:
         """Write a batch in one durable commit; see ``Index``."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.executemany(upsert_statement(), map(row_of, items))
-
-    def mark(self) -> int:
-        """Give the number below which every item now in the index lies, for ``sweep``."""
-        with self._reading() as connection:
-            number: int = connection.execute("SELECT coalesce(max(number), 0) FROM items").fetchone()[0]
-            return number
-
-    def sweep(self, mark: int, keep: Iterator[str]) -> int:
-        """Remove items put before ``mark`` whose object key is not among ``keep``; gives how many."""
-        with self._writing() as connection:
-            connection.execute("CREATE TEMP TABLE kept (auditObjectKey TEXT PRIMARY KEY) WITHOUT ROWID")
-            try:
-                connection.executemany("INSERT OR IGNORE INTO kept VALUES (?)", ((key,) for key in keep))
-                return connection.execute(
-                    "DELETE FROM items WHERE number <= ? AND auditObjectKey NOT IN (SELECT * FROM kept)",
-                    (mark,),
-                ).rowcount
-            finally:
-                connection.execute("DROP TABLE kept")
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -159,7 +140,8 @@ class SqliteIndex(SqliteReader):
             yield self._current()
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection within one transaction, committed at the end; for this room's own files."""
         with self._lock, _own_errors(self.path):
             connection = self._current()
             connection.execute("BEGIN IMMEDIATE")
