@@ -67,6 +67,23 @@ def test_the_slowest_of_a_user_may_be_found_through_the_user_and_sorted(connecti
     assert explained(connection, plan).startswith("SEARCH items USING INDEX by_user (userIdPk=?)")
 
 
+def test_the_newest_of_a_sources_slow_calls_may_be_found_by_latency_and_sorted(connection):
+    some = plans(Selection(source="a", min_latency_ms=60_000))
+    plan = next(plan for plan in some if plan.index == "by_source_latency")
+    assert explained(connection, plan).startswith(
+        "SEARCH items USING INDEX by_source_latency (latencyPk=? AND latencySk>?)"
+    )
+    assert not any(plan.index.endswith("latency") for plan in plans(Selection(source="a")))
+
+
+def test_statistics_read_the_time_index_alone(connection):
+    plan = plans(Selection(since="1", status="500", conditions=(MODEL,)))[-1]
+    columns = "id, userIdPk, model, outcome, statusCode, latencyMs, timeToFirstChunkMs, sum(inputTokens)"
+    parameters = (*plan.range_parameters, *plan.parameters)
+    (row,) = connection.execute(f"EXPLAIN QUERY PLAN SELECT {columns} {plan.source()}", parameters)
+    assert row[3] == "SEARCH items USING COVERING INDEX by_time (createdAt>?)"
+
+
 def test_every_plan_of_every_selection_is_valid_sql(connection):
     text = Condition(("promptPreview", "responsePreview"), Comparison.CONTAINS, "50%")
     for order in Order:

@@ -2,44 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.table import Table
+from rich.text import Text
 
-from llm_audit.cli.terminal import cell, shown_count, shown_ms, shown_time
+from llm_audit.cli.terminal import WIDE, cell, harmless, shown_count, shown_ms, shown_time
 from llm_audit.index.schema import NO_STATUS, NOBODY, Item
-from llm_audit.index.tallies import Grouping
+from llm_audit.index.tallies import Grouping, is_error
 from llm_audit.query.statistics import Percentiles, Statistics
 
-PREVIEW_SHOWN = 120
-"""Characters of a preview that reach a table's cell; the terminal's width cuts further."""
+_GAP = 2
+"""Blanks between columns."""
+
+_LEAST_PROMPT = 16
+"""Characters below which a prompt is not worth showing."""
+
+_DROPPED_FIRST = ("prompt", "first chunk", "type", "tokens", "model", "latency", "status", "user", "source")
+"""Columns that a narrow terminal does without, in this order; the request id is never cut."""
 
 
-def calls_table(items: Iterable[Item]) -> Table:
-    """Give a table of calls, one line each, in the order given."""
+def calls_table(items: Sequence[Item], width: int = WIDE) -> Table:
+    """Give a table of calls, one line each, in the order given, at most ``width`` columns wide if it can be."""
+    columns = {name: [read(item) for item in items] for name, read in _COLUMNS.items()}
+    sizes = {name: max(map(cell_len, [name, *values])) for name, values in columns.items()}
+    sizes["prompt"] = _LEAST_PROMPT
+    for name in _DROPPED_FIRST:
+        if _total(sizes) > width:
+            del sizes[name], columns[name]
+    if "prompt" in sizes:
+        room = width - _total(sizes) + _LEAST_PROMPT
+        columns["prompt"] = [_cut(text, room) for text in columns["prompt"]]
     table = _table()
-    for name in ("time (UTC)", "source", "user", "type", "model", "status"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
-    for name in ("latency", "first chunk", "tokens"):
-        table.add_column(name, no_wrap=True, justify="right")
-    table.add_column("prompt", no_wrap=True, overflow="ellipsis", ratio=1, min_width=8)
-    table.add_column("request id", no_wrap=True, overflow="fold", min_width=36)
-    for item in items:
+    for name in columns:
+        is_number = name in ("latency", "first chunk", "tokens")
+        least = sizes[name] if name == "request id" else None
+        table.add_column(
+            name,
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=least,
+            justify="right" if is_number else "left",
+        )
+    for row in zip(items, *columns.values(), strict=True):
         table.add_row(
-            cell(shown_time(item.started_at)),
-            cell(item.source or NOBODY),
-            cell(item.user or NOBODY),
-            cell(item.request_type or ""),
-            cell(item.model or ""),
-            cell(status_of(item), "green" if status_of(item) == "200" else "red"),
-            cell(shown_ms(item.latency_ms)),
-            cell(shown_ms(item.time_to_first_chunk_ms)),
-            cell(tokens_of(item)),
-            cell((item.prompt_preview or "")[:PREVIEW_SHOWN]),
-            cell(item.request_id),
+            *(Text(text, _style(name, row[0])) for name, text in zip(columns, row[1:], strict=True))
         )
     return table
+
+
+def _total(sizes: dict[str, int]) -> int:
+    return sum(sizes.values()) + _GAP * (len(sizes) - 1)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
+
+
+def _style(column: str, item: Item) -> str:
+    if column != "status":
+        return ""
+    return "red" if is_error(item) else "green"
 
 
 def status_of(item: Item) -> str:
@@ -53,6 +78,25 @@ def tokens_of(item: Item) -> str:
     if item.input_tokens is None and item.output_tokens is None:
         return ""
     return f"{shown_count(item.input_tokens)}→{shown_count(item.output_tokens)}"
+
+
+def _plain(value: object) -> str:
+    return "" if value is None else harmless(str(value), one_line=True)
+
+
+_COLUMNS: dict[str, Callable[[Item], str]] = {
+    "time (UTC)": lambda item: shown_time(item.started_at),
+    "source": lambda item: _plain(item.source or NOBODY),
+    "user": lambda item: _plain(item.user or NOBODY),
+    "type": lambda item: _plain(item.request_type),
+    "model": lambda item: _plain(item.model),
+    "status": lambda item: _plain(status_of(item)),
+    "latency": lambda item: shown_ms(item.latency_ms),
+    "first chunk": lambda item: shown_ms(item.time_to_first_chunk_ms),
+    "tokens": tokens_of,
+    "prompt": lambda item: _plain((item.prompt_preview or "")[:400]),
+    "request id": lambda item: _plain(item.request_id),
+}
 
 
 def statistics_table(statistics: Statistics) -> Table:
@@ -84,4 +128,6 @@ def _shown(values: Percentiles) -> tuple[str, str, str]:
 
 
 def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    return Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
+    )

@@ -43,6 +43,9 @@ from llm_audit.index.tallies import Grouping, Tallies
 BUSY_SECONDS = 10.0
 """How long a writer waits for another (a reindex commits every few hundred items)."""
 
+CACHE_KIB = 32 * 1024
+"""Pages a writer keeps: the latency indexes are written all over, and would be read again each time."""
+
 PROBE_LIMIT = 4000
 """Rows up to which a probe counts, to choose between plans; sorting so few takes some milliseconds."""
 
@@ -95,7 +98,8 @@ class SqliteReader:
     def tallies(self, selection: Selection, by: Grouping) -> Tallies:
         """Count by group, exactly, over one snapshot; see ``IndexReader``."""
         with self._reading() as connection:
-            plan = choose_plan(connection, plans(replace(selection, order=Order.NEWEST)))
+            candidates = plans(replace(selection, order=Order.NEWEST))
+            plan = choose_plan(connection, candidates, otherwise=candidates[-1])
             return Tallies(sqlite_counts.count(connection, plan, by))
 
     def check(self) -> int:
@@ -160,14 +164,16 @@ class SqliteIndex(SqliteReader):
         return self._connection
 
 
-def choose_plan(connection: sqlite3.Connection, candidates: Sequence[Plan]) -> Plan:
-    """Choose the plan whose index leaves the fewest rows; the first where all leave many.
+def choose_plan(
+    connection: sqlite3.Connection, candidates: Sequence[Plan], otherwise: Plan | None = None
+) -> Plan:
+    """Choose the plan whose index leaves the fewest rows; ``otherwise``, or the first, where all leave many.
 
-    A probe counts on the index alone and stops at ``PROBE_LIMIT``, so choosing costs less than a millisecond.
+    A probe counts on the index alone and stops at ``PROBE_LIMIT``, so choosing costs about a millisecond.
     """
     if len(candidates) == 1:
         return candidates[0]
-    best, fewest = next(plan for plan in candidates if plan.is_ordered), PROBE_LIMIT
+    best, fewest = otherwise or candidates[0], PROBE_LIMIT
     for plan in candidates:
         (count,) = connection.execute(*plan.probe(PROBE_LIMIT)).fetchone()
         if count < fewest:
@@ -217,6 +223,7 @@ def _prepared(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
             _check_format(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         if is_new:
             connection.execute("BEGIN IMMEDIATE")
             for statement in create_statements():

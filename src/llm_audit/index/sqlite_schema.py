@@ -48,12 +48,18 @@ _INTEGERS = frozenset(
 )
 
 _TIME_INDEX = "by_time"
+_COUNTED = (
+    *("latencyMs", "timeToFirstChunkMs", "id", "userIdPk", "statusPk", "requestType", "model", "outcome"),
+    *("statusCode", "inputTokens", "outputTokens", "totalTokens"),
+)
+"""What statistics count and are narrowed by: they are read from the time index alone, never from rows."""
+
 INDEXES = {
     "by_source": ("id", "createdAt"),
     "by_user": ("userIdPk", "userIdSk"),
     "by_status": ("statusPk", "statusSk"),
     "by_source_latency": ("latencyPk", "latencySk"),
-    _TIME_INDEX: ("createdAt", "latencyMs"),
+    _TIME_INDEX: ("createdAt", *_COUNTED),
     "by_latency": ("latencySk",),
     "by_outcome": ("outcome", "createdAt"),
     "by_model": ("model", "createdAt"),
@@ -63,8 +69,7 @@ INDEXES = {
 """Index name to its columns; ``by_source`` is unique, as the table's key is in DynamoDB."""
 
 _BY_TIME_TOO = {("outcome",), ("model",), ("requestType",)}
-_INDEX_OF = {columns[0]: name for name, columns in INDEXES.items() if len(columns) == 2}
-_INDEX_OF |= {"createdAt": _TIME_INDEX, "latencySk": "by_latency"}
+_INDEX_OF = {columns[0]: name for name, columns in INDEXES.items()}
 
 
 def create_statements() -> tuple[str, ...]:
@@ -144,8 +149,8 @@ def plans(selection: Selection, cursor_text: str | None = None) -> tuple[Plan, .
     cursor = None if cursor_text is None else parse_cursor(cursor_text, selection.order)
     *named, whole = access_paths(selection, cursor)
     by_latency = whole.sort == "latencySk"
-    extra = _sorted_plans(whole, selection) if by_latency else _equality_plans(whole)
-    return (*map(_plan_of, named), *extra, _plan_of(whole))
+    extra = [] if by_latency else _equality_plans(whole)
+    return (*map(_plan_of, named), *extra, *_sorted_plans(whole, selection), _plan_of(whole))
 
 
 def _plan_of(path: AccessPath) -> Plan:
@@ -180,9 +185,13 @@ def _equality_plans(whole: AccessPath) -> list[Plan]:
 
 
 def _sorted_plans(whole: AccessPath, selection: Selection) -> list[Plan]:
-    """Give plans by latency that sort what another index finds: a user's calls, a time's, a model's."""
-    by_time = access_paths(replace(selection, order=Order.NEWEST))
-    found = [*map(_plan_of, by_time), *_equality_plans(by_time[-1])]
+    """Give plans that sort what an index of the other order finds.
+
+    The slowest of a user's calls, or of an hour's; the newest of the few calls that took a minute.
+    """
+    other = Order.SLOWEST if selection.order is Order.NEWEST else Order.NEWEST
+    paths = access_paths(replace(selection, order=other))
+    found = [*map(_plan_of, paths), *(_equality_plans(paths[-1]) if other is Order.NEWEST else [])]
     bounds = _bounds(whole.sort, whole.low, whole.high)
     return [
         replace(
@@ -193,7 +202,7 @@ def _sorted_plans(whole: AccessPath, selection: Selection) -> list[Plan]:
             parameters=(*plan.parameters, *(value for _, value in bounds)),
         )
         for plan in found
-        if plan.range_clauses
+        if plan.range_clauses and (other is Order.NEWEST or selection.min_latency_ms is not None)
     ]
 
 

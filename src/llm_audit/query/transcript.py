@@ -52,7 +52,7 @@ def body_bytes(part: Any) -> bytes | None:
         return text.encode("utf-8", "surrogatepass")
     if isinstance(encoded, str):
         try:
-            return base64.b64decode(encoded)
+            return base64.b64decode(encoded, validate=True)
         except binascii.Error:
             return None
     return None

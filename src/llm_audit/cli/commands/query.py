@@ -50,7 +50,7 @@ def command(
 def _print(listing: Listing) -> None:
     screen = console()
     if listing.items:
-        screen.print(calls_table(listing.items))
+        screen.print(calls_table(listing.items, screen.width))
     count = len(listing.items)
     calls = "no calls" if count == 0 else "1 call" if count == 1 else f"{count} calls"
     screen.print(f"{calls} ({harmless(listing.sentence, one_line=True)})", style="dim", soft_wrap=True)

@@ -34,6 +34,10 @@ def command(settings: Settings) -> None:
         refuse("index", settings.index, "`sqlite`: this command builds the embedded index")
     with problems():
         store = open_objects(settings)
+        if next(_objects(store, settings.prefix), None) is None:
+            raise ProblemError(
+                f"there is no record below {settings.prefix}/ in {store.bucket}; nothing was changed"
+            )
         aside = _set_aside_if_damaged(settings.index_path)
         if aside:
             click.echo(f"the index was damaged; its file is now {aside}", err=True)

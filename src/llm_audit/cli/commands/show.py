@@ -152,9 +152,9 @@ def _print(found: Found, document: dict[str, Any]) -> None:
     for name, value in _facts(document):
         facts.add_row(cell(name), cell(value))
     facts.add_row(cell("object"), cell(found.key))
-    verdicts = {None: "(not indexed)", True: "(as indexed)", False: "(NOT AS INDEXED)"}
+    verdicts = {None: "not indexed", True: "as indexed", False: "NOT AS INDEXED"}
     verdict = verdicts[None if found.indexed_sha256 is None else found.is_as_indexed]
-    facts.add_row(cell("sha256"), cell(f"{sha256_hex(found.data)} {verdict}"))
+    facts.add_row(cell("sha256"), cell(f"{verdict} · {sha256_hex(found.data)}"))
     screen.print(facts)
     said = transcript(document)
     for heading, turns in (("asked", said.asked), ("answered", said.answered)):
