@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from captures_loader import all_captures, capture
 from dialects_exchanges import encode, interpret_capture, interpret_json, interpret_stream, stream_of
+from llm_audit.dialects.event_stream import events
 from llm_audit.dialects.interpret import Answer, interpret, read_request, understand
+from llm_audit.dialects.json_values import parse
 from llm_audit.dialects.routes import BY_PATH
 
 EXPECTED = json.loads(Path(__file__).with_name("expected_fields.json").read_text(encoding="utf-8"))
@@ -102,7 +105,7 @@ STREAMS = [one for one in all_captures() if one.response and b"data:" in one.res
 def test_a_stream_that_is_cut_anywhere_is_taken_and_gives_no_reason_that_did_not_come(one):
     body = one.response.body
     reasons = interpret_capture(one).finish_reasons
-    for end in range(0, len(body), 29):
+    for end in range(0, len(body), 61):
         cut = interpret_capture(one, body=body[:end])
         check(cut, 2048)
         assert cut.stream
@@ -340,11 +343,11 @@ SCALARS = st.one_of(
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(st.one_of(NAMES, st.text()), inner, max_size=6)
+        st.lists(inner, max_size=4), st.dictionaries(st.one_of(NAMES, st.text()), inner, max_size=4)
     ),
-    max_leaves=24,
+    max_leaves=10,
 )
-DOCUMENTS = st.dictionaries(NAMES, VALUES, max_size=8)
+DOCUMENTS = st.dictionaries(NAMES, VALUES, max_size=6)
 PATHS = st.sampled_from(
     [*BY_PATH, "/invocations", "/v1/responses/resp_1", "/v1/responses/resp_1/cancel", "/extra"]
 )
@@ -365,22 +368,22 @@ def check(found: Any, limit: int) -> None:
         assert len(found.error.message) <= 2048
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(PATHS, VALUES, VALUES, st.sampled_from([200, 400, 500, None]), st.integers(0, 40))
 def test_any_json_is_taken_and_what_is_derived_can_be_encoded(path, request, reply, status, limit):
     check(interpret_json(path, request, reply, status, limit), limit)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(PATHS, DOCUMENTS, DOCUMENTS, st.integers(0, 40))
 def test_any_objects_are_taken_and_what_is_derived_can_be_encoded(path, request, reply, limit):
     check(interpret_json(path, request, reply, 200, limit), limit)
 
 
-EVENTS = st.lists(st.tuples(st.one_of(st.none(), WORDS), DOCUMENTS), max_size=8)
+EVENTS = st.lists(st.tuples(st.one_of(st.none(), WORDS), DOCUMENTS), max_size=5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(PATHS, DOCUMENTS, EVENTS, st.integers(0, 40))
 def test_any_events_are_taken_and_what_is_derived_can_be_encoded(path, request, documents, limit):
     body = b"".join(
@@ -390,7 +393,7 @@ def test_any_events_are_taken_and_what_is_derived_can_be_encoded(path, request, 
     check(interpret_stream(path, request, body, limit), limit)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     PATHS,
     st.binary(max_size=200),
@@ -403,6 +406,67 @@ def test_any_events_are_taken_and_what_is_derived_can_be_encoded(path, request, 
 def test_any_bytes_are_taken(path, request, reply, media, coding):
     parsed = read_request(media, coding, request)
     check(understand(path, parsed, Answer(200, media, coding, reply, None), 50), 50)
+
+
+ODD = [
+    None,
+    True,
+    -1,
+    7,
+    2**70,
+    1e300,
+    "",
+    "text",
+    "\ud83d",
+    [],
+    {},
+    [None],
+    ["a"],
+    [[1]],
+    {"type": "x"},
+    [{"a": []}],
+]
+
+
+def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place in a JSON value, as the way to it."""
+    if isinstance(value, dict):
+        return [way, *(place for key, item in value.items() for place in places(item, (*way, key)))]
+    if isinstance(value, list):
+        return [way, *(place for at, item in enumerate(value[:3]) for place in places(item, (*way, at)))]
+    return [way]
+
+
+def with_value(value: Any, way: tuple[Any, ...], new: Any) -> Any:
+    """Copy a JSON value with one place of it changed."""
+    if not way:
+        return new
+    copy = value.copy()
+    copy[way[0]] = with_value(value[way[0]], way[1:], new)
+    return copy
+
+
+@pytest.mark.parametrize(
+    "one", [one for one in all_captures() if one.status == 200 and one.request.body], ids=lambda one: one.id
+)
+def test_a_real_exchange_with_any_one_value_replaced_is_taken(one):
+    rng = random.Random(one.id)
+    request, reply = parse(one.request.body) or {}, one.response.body
+    if b"data:" in reply[:200]:
+        documents = [parse(data) for _, data in events(reply)]
+        numbered = [(at, place) for at, document in enumerate(documents[:6]) for place in places(document)]
+        for at, place in rng.sample(numbered, min(len(numbered), 30)):
+            changed = [
+                *documents[:at],
+                with_value(documents[at], place, rng.choice(ODD)),
+                *documents[at + 1 :],
+            ]
+            check(interpret_stream(one.target, request, stream_of(*changed)), 2048)
+    elif isinstance(document := parse(reply), dict):
+        for place in rng.sample(found := places(document), min(len(found), 30)):
+            check(interpret_json(one.target, request, with_value(document, place, rng.choice(ODD))), 2048)
+    for place in rng.sample(found := places(request), min(len(found), 30)):
+        check(interpret_json(one.target, with_value(request, place, rng.choice(ODD)), reply), 2048)
 
 
 @pytest.mark.parametrize("path", [*BY_PATH, "/invocations"])

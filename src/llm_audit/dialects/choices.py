@@ -22,12 +22,15 @@ _UNFINISHED: JsonObject = {"finish_reason": None}
 class _Choice:
     """One choice as it grows. Text is kept in pieces and joined at the end."""
 
-    __slots__ = ("calls", "members", "message", "texts")
+    __slots__ = ("calls", "members", "message", "said", "texts")
 
     def __init__(self, index: int) -> None:
         self.members: JsonObject = {"index": index}
-        self.texts: dict[str, list[str]] = {}
+        self.texts: list[str] = []
+        """``text`` of the choice itself (completions)."""
         self.message: JsonObject | None = None
+        self.said: dict[str, list[str]] = {}
+        """Texts of the message (``content``, ``reasoning``): its member by that name holds their place."""
         self.calls: dict[int, JsonObject] = {}
 
     def add(self, chunk: JsonObject) -> None:
@@ -36,32 +39,33 @@ class _Choice:
                 continue
             if name == "delta":
                 if isinstance(value, dict):
-                    self._add_delta(value)
+                    said = self.said
+                    for inner, part in value.items():
+                        pieces = said.get(inner)
+                        if pieces is not None and isinstance(part, str):
+                            pieces.append(part)
+                        elif part is not None:
+                            self._add_to_message(inner, part)
+                    if self.message is None:
+                        self.message = {}
             elif name == "text" and isinstance(value, str):
-                self.texts.setdefault(name, []).append(value)
+                self.texts.append(value)
             else:
                 _merge(self.members, name, value)
 
-    def _add_delta(self, delta: JsonObject) -> None:
+    def _add_to_message(self, name: str, value: Any) -> None:
         message = self.message
         if message is None:
             message = self.message = {}
-        for name, value in delta.items():
-            if value is None:
-                continue
-            if name in _APPENDED and isinstance(value, str):
-                pieces = self.texts.get(name)
-                if pieces is None:
-                    # Its place among the members is where it first came.
-                    message[name] = ""
-                    pieces = self.texts[name] = []
-                pieces.append(value)
-            elif name == "tool_calls" and isinstance(value, list):
-                self._add_calls(value)
-            elif name in {"function_call", "audio"} and isinstance(value, dict):
-                _add_texts(_inner(message, name), value)
-            else:
-                _merge(message, name, value)
+        if name in _APPENDED and isinstance(value, str):
+            message[name] = ""
+            self.said[name] = [value]
+        elif name == "tool_calls" and isinstance(value, list):
+            self._add_calls(value)
+        elif name in {"function_call", "audio"} and isinstance(value, dict):
+            _add_texts(_inner(message, name), value)
+        else:
+            _merge(message, name, value)
 
     def _add_calls(self, calls: list[Any]) -> None:
         for position, piece in enumerate(calls):
@@ -78,16 +82,18 @@ class _Choice:
 
     def finished(self) -> JsonObject:
         members = self.members
-        for name, pieces in self.texts.items():
-            joined = "".join(pieces)
-            if self.message is not None and name in self.message:
-                self.message[name] = joined
-            else:
-                members[name] = joined
-        if self.message is not None:
+        if self.texts:
+            members["text"] = "".join(self.texts)
+        message = self.message
+        if message is not None:
+            for name, pieces in self.said.items():
+                message[name] = "".join(pieces)
+            for name in ("function_call", "audio"):
+                if isinstance(message.get(name), dict):
+                    message[name] = _joined(message[name])
             if self.calls:
-                self.message["tool_calls"] = [_finished_call(call) for _, call in sorted(self.calls.items())]
-            members["message"] = self.message
+                message["tool_calls"] = [_finished_call(call) for _, call in sorted(self.calls.items())]
+            members["message"] = message
         return _UNFINISHED | members
 
 
@@ -151,28 +157,29 @@ def add_up(events: Iterable[StreamEvent]) -> JsonObject | None:
     top: JsonObject = {}
     for _, chunk in events:
         for position, piece in enumerate(items(chunk.get("choices"))):
-            if not isinstance(piece, dict):
-                continue
-            index = count(piece.get("index"))
-            if index is None:
-                index = position
-            choice = choices.get(index)
-            if choice is None:
-                choice = choices[index] = _Choice(index)
-            choice.add(piece)
-        for name, value in chunk.items():
-            if value is not None and name != "choices":
-                top[name] = value
+            if isinstance(piece, dict):
+                index = piece.get("index")
+                known = choices.get(index) if type(index) is int else None
+                (known or _choice(choices, index, position)).add(piece)
+        if None in chunk.values():
+            top.update((name, value) for name, value in chunk.items() if value is not None)
+        else:
+            top.update(chunk)
+    top.pop("choices", None)
     if not top and not choices:
         return None
     return _whole(top, [choices[index].finished() for index in sorted(choices)])
 
 
+def _choice(choices: dict[int, _Choice], index: Any, position: int) -> _Choice:
+    """Give the choice that a chunk means: by its index, or by its place where it has none."""
+    number = count(index)
+    return choices.setdefault(
+        position if number is None else number, _Choice(position if number is None else number)
+    )
+
+
 def _whole(top: JsonObject, choices: list[JsonObject]) -> JsonObject:
-    for choice in choices:
-        message = choice.get("message")
-        if message is not None:
-            choice["message"] = _joined_inside(message)
     usage = top.pop("usage", None)
     kind = top.get("object")
     if isinstance(kind, str):
@@ -181,13 +188,6 @@ def _whole(top: JsonObject, choices: list[JsonObject]) -> JsonObject:
     if usage is not None:
         top["usage"] = usage
     return top
-
-
-def _joined_inside(message: JsonObject) -> JsonObject:
-    for name in ("function_call", "audio"):
-        if isinstance(message.get(name), dict):
-            message[name] = _joined(message[name])
-    return message
 
 
 def in_order(document: JsonObject) -> list[JsonObject]:

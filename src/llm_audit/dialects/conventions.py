@@ -17,6 +17,7 @@ GENERATE_CONTENT = "generate_content"
 EMBEDDINGS = "embeddings"
 FETCH_RESPONSE = "fetch_response"
 """A stored response is read again; nothing is inferred, so no usage is reported (as the convention asks)."""
+REALTIME_INFERENCE = "realtime_inference"
 
 CANCEL_RESPONSE = "cancel_response"
 POOLING = "pooling"

@@ -15,21 +15,43 @@ from collections.abc import Iterator
 _BOM = b"\xef\xbb\xbf"
 _DATA = b"data: "
 
+WINDOW = 1024 * 1024
+"""Bytes, at least, of a body that are taken apart at once."""
+_BEFORE_DATA = b"\n\n" + _DATA
+
 Event = tuple[str, bytes]
 """Event name (``message`` where the stream names none) and data, its lines joined by LF."""
 
 
-def events(body: bytes) -> Iterator[Event]:
-    """Give the events of a stream in order; events without data are none, as the standard has it."""
+def events(body: bytes, window: int = WINDOW) -> Iterator[Event]:
+    """Give the events of a stream in order; what has no data line is none, as the standard has it."""
     body = body.removeprefix(_BOM)
     if b"\r" in body:
         body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    for block in body.split(b"\n\n"):
-        # Nearly every event of nearly every stream is one data line.
-        if block.startswith(_DATA) and b"\n" not in block:
-            if len(block) > len(_DATA):
-                yield "message", block[len(_DATA) :]
-            continue
+    start = 0
+    while start < len(body):
+        # A blank line ends an event whatever came before it, so that a body may be taken apart there: a window
+        # at a time, since a long stream has a hundred thousand events.
+        end = body.find(b"\n\n", start + window)
+        end = len(body) if end < 0 else end + 2
+        yield from _window(body[start:end])
+        start = end
+
+
+def _window(text: bytes) -> Iterator[Event]:
+    # Nearly every stream is one data line after the other: so split at once where an event of that kind begins.
+    # A piece with a line end in it is something else, and is read line by line.
+    first, *others = text.split(_BEFORE_DATA)
+    yield from _blocks(first)
+    for piece in others:
+        if b"\n" not in piece:
+            yield "message", piece
+        else:
+            yield from _blocks(_DATA + piece)
+
+
+def _blocks(text: bytes) -> Iterator[Event]:
+    for block in text.split(b"\n\n"):
         event = _event(block)
         if event is not None:
             yield event
@@ -38,14 +60,15 @@ def events(body: bytes) -> Iterator[Event]:
 def _event(block: bytes) -> Event | None:
     name, data = b"", []
     for line in block.split(b"\n"):
+        if line.startswith(_DATA):
+            data.append(line[len(_DATA) :])
+            continue
         field, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
-        if field == b"data":
-            data.append(value)
-        elif field == b"event":
-            name = value
+        if field == b"event":
+            name = value.removeprefix(b" ")
+        elif field == b"data":
+            data.append(value.removeprefix(b" "))
         # ``id`` and ``retry`` steer reconnection; an empty field name is a comment; others are ignored.
-    joined = b"\n".join(data)
-    if not joined:
+    if not data:
         return None
-    return name.decode("utf-8", "replace") or "message", joined
+    return name.decode("utf-8", "replace") or "message", b"\n".join(data)

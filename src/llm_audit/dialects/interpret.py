@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Any
+
+import orjson
 
 from llm_audit.dialects import routes, speech
 from llm_audit.dialects.content_coding import decode
@@ -84,6 +87,7 @@ class Answer:
         return _media_type(self.content_type) == "text/event-stream"
 
 
+@lru_cache(maxsize=64)
 def _media_type(content_type: str | None) -> str:
     return "" if content_type is None else content_type.partition(";")[0].strip().lower()
 
@@ -106,6 +110,9 @@ def understand(path: str, request: JsonObject, answer: Answer, limit: int) -> In
     content = decode(answer.body, answer.encoding)
     if answer.is_stream:
         dialect, assembled, error = _read_stream(dialect, content or b"")
+        if error is None and assembled is None:
+            # A refusal that only says that it is an event stream.
+            error = error_in_reply(answer.status, parse(content or b""), content or b"")
         reply = _NOTHING if dialect is None or assembled is None else dialect.reply(request, assembled, limit)
     else:
         document = _document(dialect, answer, content)
@@ -167,7 +174,10 @@ class _Events:
         for name, data in events(self._body):
             if data == _DONE:
                 continue
-            document = parse(data)
+            try:
+                document = orjson.loads(data)
+            except orjson.JSONDecodeError:
+                document = parse(data)
             if not isinstance(document, dict):
                 continue
             if "error" in document or document.get("type") == "error":

@@ -126,8 +126,7 @@ def short(value: Any) -> str | None:
 
 def count(value: Any) -> int | None:
     """Give a whole number from 0 up; a float counts if it is whole (Cohere's usage), a bool does not."""
-    if isinstance(value, float) and value.is_integer():
+    if type(value) is float and value.is_integer():
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _COUNT_LIMIT:
-        return value
-    return None
+    # The type itself: a bool is an int to ``isinstance``.
+    return value if type(value) is int and 0 <= value < _COUNT_LIMIT else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from llm_audit.dialects import conventions
@@ -127,16 +128,18 @@ class _Output:
 
     def take(self, kind: str, event: JsonObject) -> None:
         at = count(event.get("output_index")) or 0
-        if kind in {"response.output_item.added", "response.output_item.done"}:
-            self.items[at] = _Item(dict(obj(event.get("item"))))
+        growth = _growth(kind)
+        if growth is None:
+            if kind in {"response.output_item.added", "response.output_item.done"}:
+                self.items[at] = _Item(dict(obj(event.get("item"))))
             return
+        where, place_name, member = growth
+        place = count(event.get(place_name)) or 0
         delta = event.get("delta")
-        if kind.endswith("part.added"):
-            self._item(at).parts[_place(kind, event)] = dict(obj(event.get("part")))
-        elif kind.endswith(".delta") and isinstance(delta, str):
-            where, place = _place(kind, event)
-            member = "refusal" if "refusal" in kind else "text"
+        if isinstance(delta, str):
             self._item(at).texts.setdefault((where, place, member), []).append(delta)
+        elif kind.endswith("part.added"):
+            self._item(at).parts[where, place] = dict(obj(event.get("part")))
 
     def _item(self, at: int) -> _Item:
         item = self.items.get(at)
@@ -148,15 +151,21 @@ class _Output:
         return [self.items[at].finished() for at in sorted(self.items)]
 
 
-def _place(kind: str, event: JsonObject) -> tuple[str, int]:
-    """Where in its item a delta belongs: which member, and which of its parts."""
+@lru_cache(maxsize=64)
+def _growth(kind: str) -> tuple[str, str, str] | None:
+    """Where in its item a delta or a new part belongs, by the kind of its event; None for other events.
+
+    Gives the item's member, the name of the index among that member's parts, and the part's member that grows.
+    """
+    if not kind.endswith((".delta", "part.added")):
+        return None
     if "arguments" in kind:
-        return "arguments", 0
+        return "arguments", "", ""
     if "tool_call_input" in kind:
-        return "input", 0
+        return "input", "", ""
     if "summary" in kind:
-        return "summary", count(event.get("summary_index")) or 0
-    return "content", count(event.get("content_index")) or 0
+        return "summary", "summary_index", "text"
+    return "content", "content_index", "refusal" if "refusal" in kind else "text"
 
 
 def _part_type(where: str, member: str) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from llm_audit.dialects import scoring, speech, tokens, vectors
+from llm_audit.dialects import conventions, scoring, speech, tokens, vectors
 from llm_audit.dialects.anthropic_messages import MESSAGES
 from llm_audit.dialects.cohere_chat import COHERE_CHAT
-from llm_audit.dialects.dialect import Dialect, StreamEvent
+from llm_audit.dialects.dialect import Dialect, Reply, StreamEvent
 from llm_audit.dialects.json_values import JsonObject, short
 from llm_audit.dialects.openai_chat import CHAT
 from llm_audit.dialects.openai_completions import COMPLETION
 from llm_audit.dialects.openai_responses import CANCELLED_RESPONSE, FETCHED_RESPONSE, RESPONSES
+
+REALTIME = Dialect(conventions.REALTIME_INFERENCE, lambda *_: None, lambda *_: Reply())
+"""Not forwarded (501); named all the same, so that refusals of it can be found."""
 
 BY_PATH = {
     "/v1/chat/completions": CHAT,
@@ -40,6 +43,7 @@ BY_PATH = {
     "/inference/v1/generate": tokens.GENERATE,
     "/v1/audio/transcriptions": speech.TRANSCRIPTION,
     "/v1/audio/translations": speech.TRANSLATION,
+    "/v1/realtime": REALTIME,
     "/cohere/v2/chat": COHERE_CHAT,
     "/cohere/v2/chat/render": tokens.RENDER_CHAT,
 }

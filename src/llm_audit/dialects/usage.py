@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_audit.dialects.json_values import JsonObject, count, obj
+from llm_audit.dialects.json_values import count, obj
 from llm_audit.record.schema import Usage
 
 NO_USAGE = Usage()
@@ -19,22 +19,31 @@ def read_usage(value: Any) -> Usage:
     """
     if not isinstance(value, dict) or not value:
         return NO_USAGE
-    given = _first(value, "prompt_tokens", "input_tokens")
-    output = _first(value, "completion_tokens", "output_tokens")
-    input_details = obj(value.get("prompt_tokens_details") or value.get("input_tokens_details"))
-    output_details = obj(value.get("completion_tokens_details") or value.get("output_tokens_details"))
-    cache_read = count(value.get("cache_read_input_tokens"))
-    cache_written = count(value.get("cache_creation_input_tokens"))
-    if given is not None and (cache_read or cache_written):
-        given += (cache_read or 0) + (cache_written or 0)
-    cached = count(input_details.get("cached_tokens"))
+    given = count(value.get("prompt_tokens"))
+    if given is None:
+        given = count(value.get("input_tokens"))
+    output = count(value.get("completion_tokens"))
+    if output is None:
+        output = count(value.get("output_tokens"))
+    cached = _detail(value.get("prompt_tokens_details") or value.get("input_tokens_details"), "cached_tokens")
+    if "cache_read_input_tokens" in value or "cache_creation_input_tokens" in value:
+        read = count(value.get("cache_read_input_tokens"))
+        written = count(value.get("cache_creation_input_tokens"))
+        cached = read if cached is None else cached
+        given = None if given is None else given + (read or 0) + (written or 0)
     return Usage(
         input_tokens=given,
         output_tokens=output,
         total_tokens=_total(count(value.get("total_tokens")), given, output),
-        cached_input_tokens=cache_read if cached is None else cached,
-        reasoning_tokens=count(output_details.get("reasoning_tokens")),
+        cached_input_tokens=cached,
+        reasoning_tokens=_detail(
+            value.get("completion_tokens_details") or value.get("output_tokens_details"), "reasoning_tokens"
+        ),
     )
+
+
+def _detail(details: Any, name: str) -> int | None:
+    return count(details.get(name)) if isinstance(details, dict) else None
 
 
 def read_cohere_usage(value: Any) -> Usage:
@@ -48,10 +57,6 @@ def read_cohere_usage(value: Any) -> Usage:
         total_tokens=_total(None, given, output),
         cached_input_tokens=count(usage.get("cached_tokens")),
     )
-
-
-def _first(value: JsonObject, *names: str) -> int | None:
-    return next((found for name in names if (found := count(value.get(name))) is not None), None)
 
 
 def _total(total: int | None, given: int | None, output: int | None) -> int | None:
