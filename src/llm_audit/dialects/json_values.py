@@ -23,6 +23,8 @@ DEPTH_LIMIT = 200
 _COUNT_LIMIT = 2**53
 """No count is larger: past this, JSON readers disagree about integers."""
 
+_NUMBER_LIMIT = 2**63
+
 _BOM = b"\xef\xbb\xbf"
 _EMPTY: JsonObject = {}
 _FIRST_BYTES = b'{["-0123456789tfnNI\x00\xfe\xff'
@@ -63,18 +65,20 @@ def _no_number(_: str) -> None:
 
 
 def scrub(value: Any, depth: int = 0) -> Any:
-    """Copy a JSON value without what JSON cannot carry: lone surrogates, infinities, too deep nesting."""
+    """Copy a JSON value without what orjson cannot write: lone surrogates, infinities, huge integers, deep nesting."""
     if isinstance(value, str):
         return clean(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if depth >= DEPTH_LIMIT:
-        return None
-    if isinstance(value, dict):
+    if isinstance(value, dict | list):
+        if depth >= DEPTH_LIMIT:
+            return None
+        if isinstance(value, list):
+            return [scrub(item, depth + 1) for item in value]
         return {clean(key): scrub(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [scrub(item, depth + 1) for item in value]
-    return value
+    return value if value is None or _is_writable(value) else None
+
+
+def _is_writable(number: float) -> bool:
+    return math.isfinite(number) if isinstance(number, float) else -_NUMBER_LIMIT <= number < _NUMBER_LIMIT
 
 
 def clean(text: str) -> str:
