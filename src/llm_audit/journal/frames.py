@@ -1,1 +1,389 @@
-"""The frame codec: the journal on disk, byte for byte. Pure."""
+"""The frame codec: the journal on disk, byte for byte. Pure.
+
+``llm_audit.journal`` (the package's docstring) is the specification: layout, invariants, crash points. This
+module is its bytes: every ``Struct`` and every code below is part of the format, and changing one raises
+``FORMAT_VERSION``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from struct import Struct
+from typing import Any
+from zlib import crc32
+
+from llm_audit.journal.model import (
+    End,
+    JournalFormatError,
+    Opening,
+    RecordSettings,
+    RequestStart,
+    ResponseStart,
+)
+from llm_audit.record.schema import ErrorInfo, IdentitySource, Outcome
+
+Buffer = bytes | bytearray | memoryview
+
+MAGIC = b"LLMAUDJ\n"
+FORMAT_VERSION = 1
+
+FILE_HEADER_SIZE = 64
+_FILE_HEADER = Struct("<8sH8sH8sH8s")
+"""Magic, then version and marker three times: of each, the majority counts."""
+MARKER_SIZE = 8
+
+HEADER = Struct("<8sBBHIQQI")
+"""Marker, kind, flags, reserved, number within the exchange, exchange, mono_ns, payload length."""
+CRC = Struct("<I")
+WHOLE_HEADER = Struct("<8sBBHIQQII")
+"""``HEADER`` followed by the CRC-32 (zlib's) of header and payload, seeded with the frame's file offset."""
+HEADER_SIZE = WHOLE_HEADER.size
+LENGTH_AT = 32
+"""Where in the header the payload's length stands."""
+
+MAX_PAYLOAD = 1 << 20
+"""Longer pieces are split over frames (``MORE``), so that a search for the next frame stays short."""
+
+
+class Kind(IntEnum):
+    """What a frame holds."""
+
+    REQUEST = 1
+    REQUEST_BODY = 2
+    RESPONSE = 3
+    RESPONSE_BODY = 4
+    END = 5
+    OPEN = 6
+    CLOSE = 7
+
+
+KINDS = frozenset(int(kind) for kind in Kind)
+
+LAST = 1
+"""Flag: the body ends with this frame."""
+MORE = 2
+"""Flag: the piece goes on in the exchange's next frame (it was longer than a frame may be)."""
+
+_START = Struct("<16sQQB8I")
+_ABSENT = 0xFFFFFFFF
+_IDENTITY_CODES = {IdentitySource.CLAIMED: 0, IdentitySource.KEY: 1, IdentitySource.GATEWAY: 2}
+_IDENTITIES = {code: identity for identity, code in _IDENTITY_CODES.items()}
+_PART = Struct("<I")
+_STATUS = Struct("<H")
+
+_END = Struct("<QIBBHQ16s")
+_OUTCOME_CODES = {
+    Outcome.COMPLETE: 0,
+    Outcome.CLIENT_DISCONNECTED: 1,
+    Outcome.UPSTREAM_ERROR: 2,
+    Outcome.UPSTREAM_TIMEOUT: 3,
+    Outcome.REJECTED: 4,
+    Outcome.INTERRUPTED: 5,
+}
+_OUTCOMES = {code: outcome for outcome, code in _OUTCOME_CODES.items()}
+_HAS_STATUS, _HAS_DELIVERED, _HAS_ERROR, _TRUNCATED, _LATE, _PREFIX = 1, 2, 4, 8, 16, 32
+_ERROR_TYPE_LIMIT, _ERROR_MESSAGE_LIMIT = 64, 1024
+
+END_ROOM = HEADER_SIZE + _END.size + 1 + _ERROR_TYPE_LIMIT + _ERROR_MESSAGE_LIMIT
+"""Bytes that no END frame exceeds: what admission reserves for each open exchange."""
+
+_CLOSE = Struct("<Q")
+
+
+def frame(marker: bytes, kind: int, payload: bytes, *, at: int, number: int = 0, exchange: int = 0,
+          mono_ns: int = 0, flags: int = 0) -> bytes:  # fmt: skip
+    """Give one whole frame for file offset ``at``. The writer's hot path does the same in line."""
+    head = HEADER.pack(marker, kind, flags, 0, number, exchange, mono_ns, len(payload))
+    return b"".join((head, CRC.pack(crc32(payload, crc32(head, at))), payload))
+
+
+def is_frame(view: memoryview, at: int, marker: bytes) -> bool:
+    """Whether a whole, undamaged frame of the segment with this marker stands at ``at``."""
+    if at + HEADER_SIZE > len(view):
+        return False
+    head = WHOLE_HEADER.unpack_from(view, at)
+    end = at + HEADER_SIZE + head[7]
+    if head[0] != marker or end > len(view):
+        return False
+    crc = crc32(view[at : at + HEADER.size], at)
+    return bool(crc32(view[at + HEADER_SIZE : end], crc) == head[8])
+
+
+# The file's header.
+
+
+def encode_file_header(marker: bytes) -> bytes:
+    """Give the first ``FILE_HEADER_SIZE`` bytes of a segment."""
+    packed = _FILE_HEADER.pack(MAGIC, *(FORMAT_VERSION, marker) * 3)
+    return packed.ljust(FILE_HEADER_SIZE, b"\0")
+
+
+def decode_file_header(data: Buffer, name: str) -> bytes | None:
+    """Give the segment's marker, or None where these bytes begin no segment (or one not yet made).
+
+    One damaged byte anywhere changes nothing. Raises JournalFormatError for a format newer than ours.
+    """
+    if len(data) < FILE_HEADER_SIZE:
+        return None
+    magic, *pairs = _FILE_HEADER.unpack_from(data)
+    if sum(a != b for a, b in zip(magic, MAGIC, strict=True)) > 1:
+        return None
+    version = _majority(pairs[0::2])
+    marker = _majority(pairs[1::2])
+    if version is None or marker is None:
+        return None
+    if version > FORMAT_VERSION:
+        raise JournalFormatError(
+            f"{name}: journal format {version}, and this version reads up to {FORMAT_VERSION}; "
+            "run the version of llm-audit that wrote it, or a newer one"
+        )
+    assert isinstance(marker, bytes)
+    return marker
+
+
+def _majority(values: list[Any]) -> Any:
+    first, second, third = values
+    if first in (second, third):
+        return first
+    return second if second == third else None
+
+
+# OPEN and CLOSE.
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentOpening:
+    """An OPEN frame: the boot's opening, and where this file stands in its boot."""
+
+    opening: Opening
+    first_sequence: int
+    """The next sequence when this segment was begun; files before it may be gone."""
+    next_sequence: int | None = None
+    """In a carry-over: the next sequence after the segment whose place it takes (its END frames are gone)."""
+    recovered: bool = False
+    """True where recovery wrote it, after the writer's death."""
+
+
+def encode_open(value: SegmentOpening) -> bytes:
+    """Give an OPEN frame's payload: JSON, for it is rare and should be readable in a hex dump."""
+    opening, settings = value.opening, value.opening.settings
+    document = {
+        "writerId": opening.writer_id,
+        "boot": opening.boot,
+        "openedWallNs": opening.opened_wall_ns,
+        "prefix": settings.prefix,
+        "bodyPreview": settings.body_preview,
+        "content": settings.content,
+        "proxyVersion": settings.proxy_version,
+        "firstSequence": value.first_sequence,
+        "nextSequence": value.next_sequence,
+        "recovered": value.recovered,
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def decode_open(payload: Buffer) -> SegmentOpening:
+    """Read an OPEN frame's payload, whose checksum was right."""
+    document: Mapping[str, Any] = json.loads(bytes(payload))
+    settings = RecordSettings(
+        prefix=document["prefix"],
+        body_preview=document["bodyPreview"],
+        content=document["content"],
+        proxy_version=document["proxyVersion"],
+    )
+    opening = Opening(document["writerId"], document["boot"], settings, document["openedWallNs"])
+    return SegmentOpening(opening, document["firstSequence"], document["nextSequence"], document["recovered"])
+
+
+def encode_close(next_sequence: int) -> bytes:
+    """Give a CLOSE frame's payload: how many exchanges the boot ended."""
+    return _CLOSE.pack(next_sequence)
+
+
+def decode_close(payload: Buffer) -> int:
+    """Read how many exchanges the boot ended."""
+    count: int = _CLOSE.unpack_from(payload)[0]
+    return count
+
+
+# REQUEST and RESPONSE: a start of known length, then the first piece of the body.
+
+
+def encode_request_start(
+    *,
+    request_id: bytes,
+    started_wall_ns: int,
+    started_mono_ns: int,
+    method: str,
+    target: str,
+    header_lines: bytes,
+    client_address: str,
+    identity_source: IdentitySource,
+    key_id: str | None,
+    source: str | None,
+    user: str | None,
+    request_type: str | None,
+) -> bytes:
+    """Encode the fields of ``RequestStart``; the request id's 16 bytes stand first."""
+    parts = (
+        method.encode("utf-8", "surrogatepass"),
+        target.encode("utf-8", "surrogatepass"),
+        header_lines,
+        client_address.encode("utf-8", "surrogatepass"),
+        None if key_id is None else key_id.encode("utf-8", "surrogatepass"),
+        None if source is None else source.encode("utf-8", "surrogatepass"),
+        None if user is None else user.encode("utf-8", "surrogatepass"),
+        None if request_type is None else request_type.encode("utf-8", "surrogatepass"),
+    )
+    fixed = _START.pack(
+        request_id,
+        started_wall_ns,
+        started_mono_ns,
+        _IDENTITY_CODES[identity_source],
+        *[_ABSENT if part is None else len(part) for part in parts],
+    )
+    return fixed + b"".join([part for part in parts if part])
+
+
+def decode_request_start(start: Buffer) -> RequestStart:
+    """Read what ``encode_request_start`` gave."""
+    request_id, wall, mono, identity, *lengths = _START.unpack_from(start)
+    at = _START.size
+    parts: list[bytes | None] = []
+    for length in lengths:
+        if length == _ABSENT:
+            parts.append(None)
+            continue
+        parts.append(bytes(start[at : at + length]))
+        at += length
+    method, target, lines, address, key_id, source, user, request_type = parts
+    return RequestStart(
+        request_id=request_id,
+        started_wall_ns=wall,
+        started_mono_ns=mono,
+        method=_text(method) or "",
+        target=_text(target) or "",
+        header_lines=lines or b"",
+        client_address=_text(address) or "",
+        identity_source=_IDENTITIES[identity],
+        key_id=_text(key_id),
+        source=_text(source),
+        user=_text(user),
+        request_type=_text(request_type),
+    )
+
+
+def _text(part: bytes | None) -> str | None:
+    return None if part is None else part.decode("utf-8", "surrogatepass")
+
+
+def encode_response_start(status: int, header_lines: bytes) -> bytes:
+    """Encode the fields of ``ResponseStart``."""
+    return _STATUS.pack(status) + header_lines
+
+
+def decode_response_start(start: Buffer) -> ResponseStart:
+    """Read what ``encode_response_start`` gave."""
+    return ResponseStart(_STATUS.unpack_from(start)[0], bytes(start[_STATUS.size :]))
+
+
+def start_prefix(start: bytes) -> bytes:
+    """Give what stands before a start in REQUEST and RESPONSE payloads: its length."""
+    return _PART.pack(len(start))
+
+
+def split_start(payload: memoryview) -> tuple[memoryview, memoryview]:
+    """Part a REQUEST or RESPONSE payload into its start and its piece of the body."""
+    cut = _PART.size + _PART.unpack_from(payload)[0]
+    return payload[_PART.size : cut], payload[cut:]
+
+
+# END.
+
+
+@dataclass(frozen=True, slots=True)
+class EndFrame:
+    """An END frame's payload; ``end.ended_mono_ns`` is kept in the frame's header."""
+
+    end: End
+    count: int
+    """Frames of the exchange, this one included."""
+    request_id: bytes
+    late: bool = False
+    """Recovery wrote it for a sequence whose END frame a power cut took, between others that stayed."""
+    prefix: bool = False
+    """Frames numbered ``count - 1`` and above belong to what a power cut tore; those before are whole."""
+
+
+def end_payload(
+    sequence: int,
+    count: int,
+    request_id: bytes,
+    outcome: Outcome,
+    status_code: int | None,
+    delivered_bytes: int | None,
+    error: ErrorInfo | None,
+    *,
+    truncated: bool,
+    bits: int = 0,
+) -> bytes:
+    """Give an END frame's payload; the error's texts are cut so that the frame fits ``END_ROOM``."""
+    if status_code is not None:
+        bits |= _HAS_STATUS
+    if delivered_bytes is not None:
+        bits |= _HAS_DELIVERED
+    if truncated:
+        bits |= _TRUNCATED
+    if error is not None:
+        bits |= _HAS_ERROR
+    fixed = _END.pack(
+        sequence, count, _OUTCOME_CODES[outcome], bits, status_code or 0, delivered_bytes or 0, request_id
+    )
+    if error is None:
+        return fixed
+    kind = _cut(error.type, _ERROR_TYPE_LIMIT)
+    return b"".join((fixed, bytes((len(kind),)), kind, _cut(error.message, _ERROR_MESSAGE_LIMIT)))
+
+
+def encode_end(value: EndFrame) -> bytes:
+    """Give an END frame's payload (its time goes into the header)."""
+    end = value.end
+    return end_payload(
+        end.sequence,
+        value.count,
+        value.request_id,
+        end.outcome,
+        end.status_code,
+        end.delivered_bytes,
+        end.error,
+        truncated=end.truncated,
+        bits=value.late * _LATE | value.prefix * _PREFIX,
+    )
+
+
+def _cut(text: str, limit: int) -> bytes:
+    """UTF-8 of at most ``limit`` bytes, cut between characters."""
+    data = text.encode("utf-8", "backslashreplace")
+    return data if len(data) <= limit else data[:limit].decode("utf-8", "ignore").encode()
+
+
+def decode_end(payload: Buffer, ended_mono_ns: int) -> EndFrame:
+    """Read what ``encode_end`` gave; the time comes from the frame's header."""
+    sequence, count, outcome, bits, status, delivered, request_id = _END.unpack_from(payload)
+    error = None
+    if bits & _HAS_ERROR:
+        cut = _END.size + 1 + payload[_END.size]
+        error = ErrorInfo(bytes(payload[_END.size + 1 : cut]).decode(), bytes(payload[cut:]).decode())
+    end = End(
+        sequence=sequence,
+        outcome=_OUTCOMES[outcome],
+        status_code=status if bits & _HAS_STATUS else None,
+        delivered_bytes=delivered if bits & _HAS_DELIVERED else None,
+        ended_mono_ns=ended_mono_ns,
+        error=error,
+        truncated=bool(bits & _TRUNCATED),
+    )
+    return EndFrame(end, count, request_id, bool(bits & _LATE), bool(bits & _PREFIX))

@@ -24,6 +24,14 @@ class JournalFailedError(Exception):
     """Writing or syncing failed; this writer's boot is over, and nothing more may be appended."""
 
 
+class JournalLockedError(Exception):
+    """Another living process writes into this writer's directory."""
+
+
+class JournalFormatError(Exception):
+    """The journal was written by a newer version than this one."""
+
+
 class Durability(IntEnum):
     """What an acknowledged frame survives."""
 

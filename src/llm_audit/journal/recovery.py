@@ -1,0 +1,219 @@
+"""Ends what a dead writer left open (invariant 4). Done under the writer's lock, before a new boot opens.
+
+The whole recovery of a boot is one small segment: END frames for the open exchanges, then CLOSE. It is a
+function of the boot's frames, is written beside and synced, and gets its name in one step. So a recovery that is
+killed has changed nothing, and one that is done is seen by its CLOSE frame and never done again.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from llm_audit.journal import crash
+from llm_audit.journal.assemble import Assembly, Gathered
+from llm_audit.journal.boot import BootReader, MappedSegment, started
+from llm_audit.journal.files import (
+    SegmentName,
+    give_back_tail,
+    locked,
+    probe,
+    remove_temporaries,
+    segment_names,
+    sync_directory,
+    write_durably,
+    writer_directories,
+)
+from llm_audit.journal.frames import (
+    FILE_HEADER_SIZE,
+    MARKER_SIZE,
+    EndFrame,
+    Kind,
+    SegmentOpening,
+    decode_request_start,
+    encode_close,
+    encode_end,
+    encode_file_header,
+    encode_open,
+    frame,
+    split_start,
+)
+from llm_audit.journal.model import End
+from llm_audit.journal.pieces import payload_of
+from llm_audit.journal.scan import Frame
+from llm_audit.record.schema import ErrorInfo, Outcome
+
+_MANY = 1024
+NO_ID = bytes(16)
+"""The request id of an exchange whose REQUEST frame cannot be read."""
+
+
+def orphans(journal: Path) -> list[Path]:
+    """Give the writer directories that no living process has locked, in order of name."""
+    found = []
+    for directory in writer_directories(journal):
+        with locked(directory) as free:
+            if free:
+                found.append(directory)
+    return found
+
+
+def try_recover(directory: Path) -> bool:
+    """Recover a writer directory if no living process has it locked; gives whether that was so."""
+    with locked(directory) as free:
+        if free:
+            recover(directory)
+        return free
+
+
+def recover(directory: Path, sync: Callable[[int], None] = os.fdatasync) -> None:
+    """End every boot of this directory that no CLOSE frame ends. The caller holds the lock.
+
+    Raises OSError where the disk does not take it; the journal is then as it was before.
+    """
+    if not segment_names(directory):
+        return
+    probe(directory)
+    remove_temporaries(directory)
+    for boot in sorted({name.boot for name in segment_names(directory)}):
+        _recover_boot(directory, boot, sync)
+
+
+def _recover_boot(directory: Path, boot: int, sync: Callable[[int], None]) -> None:
+    names = [name for name in segment_names(directory) if name.boot == boot]
+    while names and not started(directory / str(names[-1])) and _is_spare(directory, names[-1]):
+        (directory / str(names.pop())).unlink()
+    if not names or _is_closed(directory, names[-1]):
+        return
+    reader = BootReader(directory, boot)
+    try:
+        while reader.advance(_MANY, over=True):
+            pass
+        if reader.assembly.closed:
+            return
+        last = reader.segments[reader.assembly.segment]
+        for segment in reader.segments.values():
+            sync(segment.fd)
+        number = names[-1].number + 1
+        path = directory / str(SegmentName(boot, number))
+        _put(path, _segment(reader))
+        fd = os.open(directory / str(last.name), os.O_RDWR | os.O_CLOEXEC)
+        try:
+            give_back_tail(fd, reader.frames_end, last.size)
+        finally:
+            os.close(fd)
+    finally:
+        reader.close()
+
+
+def _is_closed(directory: Path, name: SegmentName) -> bool:
+    """Whether a CLOSE frame stands in this segment, the boot's last."""
+    segment = MappedSegment(directory / str(name), name)
+    try:
+        while (step := segment.scan.step(final=True)) is not None:
+            if isinstance(step, Frame) and step.kind == Kind.CLOSE:
+                return True
+        return False
+    finally:
+        segment.close()
+
+
+def _is_spare(directory: Path, name: SegmentName) -> bool:
+    """Whether nothing at all was written after the file's header (started ones may have lost their OPEN)."""
+    with (directory / str(name)).open("rb") as file:
+        file.seek(FILE_HEADER_SIZE)
+        while block := file.read(1 << 20):
+            if block.count(0) != len(block):
+                return False
+    return True
+
+
+def _put(path: Path, data: bytes) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    write_durably(temporary, data)
+    crash.point("recovery-written")
+    temporary.rename(path)
+    crash.point("recovery-named")
+    sync_directory(path.parent)
+
+
+def _segment(reader: BootReader) -> bytes:
+    """Give the recovery segment of this boot, byte for byte."""
+    assembly = reader.assembly
+    marker = secrets.token_bytes(MARKER_SIZE)
+    data = bytearray(encode_file_header(marker))
+
+    def put(kind: Kind, payload: bytes, number: int = 0, exchange: int = 0, mono_ns: int = 0) -> None:
+        data.extend(
+            frame(marker, kind, payload, at=len(data), number=number, exchange=exchange, mono_ns=mono_ns)
+        )
+
+    opening = encode_open(SegmentOpening(reader.opening, assembly.expected, recovered=True))
+    put(Kind.OPEN, opening)
+    put(Kind.OPEN, opening)
+    count = 0
+    for gathered, end in _ends(reader):
+        put(Kind.END, encode_end(end), end.count - 1, gathered.exchange, end.end.ended_mono_ns)
+        count += not end.late
+    put(Kind.CLOSE, encode_close(assembly.expected + count))
+    return bytes(data)
+
+
+def _ends(reader: BootReader) -> Iterator[tuple[Gathered, EndFrame]]:
+    """Give the END frames that are missing: those in the middle first, then in order of the begin frames."""
+    assembly = reader.assembly
+    late = dict(_claimants(assembly))
+    for exchange, sequence in late.items():
+        gathered = assembly.open[exchange]
+        yield gathered, _interrupted(reader, gathered, sequence, late=True)
+    sequence = assembly.expected
+    for exchange in sorted(assembly.open):
+        if exchange not in late:
+            gathered = assembly.open[exchange]
+            yield gathered, _interrupted(reader, gathered, sequence, late=False)
+            sequence += 1
+
+
+def _claimants(assembly: Assembly) -> Iterator[tuple[int, int]]:
+    """Pair each lost sequence with an open exchange of which nothing was written after the loss showed."""
+    taken: set[int] = set()
+    for sequence, ref in assembly.lost:
+        for exchange in sorted(assembly.open):
+            if exchange not in taken and assembly.open[exchange].last_ref < ref:
+                taken.add(exchange)
+                yield exchange, sequence
+                break
+
+
+def _interrupted(reader: BootReader, gathered: Gathered, sequence: int, *, late: bool) -> EndFrame:
+    """Give the END frame from what is there: times from the exchange's last frame, never from our clock."""
+    prefix = False
+    error = ErrorInfo("interrupted", "the process that carried this call died before it ended")
+    if gathered.gap is not None and reader.assembly.holes and gathered.whole and gathered.whole[0]:
+        # What a power cut kept from the disk was never acknowledged (host durability): keep what is whole.
+        prefix = True
+        error = ErrorInfo(
+            "interrupted", f"the host lost power before this call ended; after that {gathered.gap}"
+        )
+        gathered.keep_prefix()
+    end = End(sequence, Outcome.INTERRUPTED, _status(reader, gathered), None, gathered.last_mono_ns, error)
+    return EndFrame(end, gathered.next_number + 1, _request_id(reader, gathered), late, prefix)
+
+
+def _status(reader: BootReader, gathered: Gathered) -> int | None:
+    """Give the status that the client was sent: the RESPONSE frame's, for it was written before it was sent."""
+    if gathered.response is None:
+        return None
+    start, _ = split_start(payload_of(reader.segments, gathered.response)[2])
+    return int.from_bytes(start[:2], "little")
+
+
+def _request_id(reader: BootReader, gathered: Gathered) -> bytes:
+    if not gathered.request:
+        return NO_ID
+    kind, _, payload = payload_of(reader.segments, gathered.request[0])
+    if kind != Kind.REQUEST:
+        return NO_ID
+    return decode_request_start(split_start(payload)[0]).request_id

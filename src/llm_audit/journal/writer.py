@@ -1,0 +1,464 @@
+"""Appends frames: the data path's end of the journal.
+
+An append is a copy into a mapped, preallocated segment: no system call, nothing to wait for, and it survives the
+death of the process. The methods on the hot path (``begin``, ``response_body``, ``end``) are written straight, with
+the frame put together in line; everything rare is behind ``_make_room``.
+
+Room: a frame is taken only if, after it, the END frames of all open exchanges still fit: into what is left of this
+segment, or into the next one, which is there already. ``_soft_end`` is this segment's end less their reserve: below
+it an append asks nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import mmap
+import os
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic_ns, time_ns
+from zlib import crc32
+
+from llm_audit.journal import crash
+from llm_audit.journal.files import (
+    SegmentName,
+    next_boot,
+    prepare_directory,
+    probe,
+    remove_temporaries,
+    take_lock,
+)
+from llm_audit.journal.frames import (
+    CRC,
+    END_ROOM,
+    HEADER,
+    HEADER_SIZE,
+    LAST,
+    MAX_PAYLOAD,
+    MORE,
+    Kind,
+    SegmentOpening,
+    encode_close,
+    end_payload,
+    frame,
+    start_prefix,
+)
+from llm_audit.journal.model import (
+    Durability,
+    JournalFailedError,
+    JournalFullError,
+    Opening,
+    RecordSettings,
+)
+from llm_audit.journal.recovery import recover
+from llm_audit.journal.segments import SMALLEST_LIMIT, Segment, SpareMaker, Sync, segment_bytes
+from llm_audit.journal.syncer import Syncer
+from llm_audit.record.schema import ErrorInfo, Outcome
+
+_REQUEST, _REQUEST_BODY, _RESPONSE, _RESPONSE_BODY, _END = (
+    int(kind) for kind in (Kind.REQUEST, Kind.REQUEST_BODY, Kind.RESPONSE, Kind.RESPONSE_BODY, Kind.END)
+)
+_pack, _pack_crc = HEADER.pack, CRC.pack
+_LARGE = 16 * 1024
+"""From this size on, a payload is copied into the segment by itself rather than joined to its header."""
+_PATIENCE_S = 1.0
+"""How long an append waits for a segment that is being prepared; only a disk slower than the traffic lets it."""
+_REFUSALS_SHARE = 20
+"""Refused calls may fill a twentieth of the journal."""
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class JournalWriter:
+    """One boot of one writer. Not thread-safe: everything is called on the event loop's thread."""
+
+    def __init__(
+        self,
+        lock: int,
+        opening: Opening,
+        spares: SpareMaker,
+        syncer: Callable[[JournalWriter], Syncer],
+        limit_bytes: int,
+        *,
+        host: bool,
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self.opening = opening
+        self.limit_bytes = limit_bytes
+        self.open_count = 0
+        self.next_sequence = 0
+        self._lock = lock
+        self._spares = spares
+        self._host = host
+        self._on_failure = on_failure
+        self._failure: Exception | None = None
+        self._closed = False
+        self._exchanges = 0
+        self._reserve = 0
+        self._max_payload = min(MAX_PAYLOAD, spares.size // 8)
+        self._refused: dict[int, int] = {}
+        self._segment: Segment
+        self._map: mmap.mmap
+        self._marker: bytes
+        self._offset: int
+        self._opening_bytes: int
+        self._size: int
+        self._soft_end: int
+        self._use(spares.first())
+        self._syncer = syncer(self)
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        settings: RecordSettings,
+        durability: Durability,
+        limit_bytes: int,
+        loop: asyncio.AbstractEventLoop | None,
+        on_failure: Callable[[Exception], None],
+        sync: Sync = os.fdatasync,
+    ) -> JournalWriter:
+        """Take the directory's lock, end what a dead writer left open, and open the next boot.
+
+        ``limit_bytes``: this writer's share of ``AUDIT_JOURNAL_MAX_BYTES``. Without a loop, callbacks run in
+        whichever thread synced. Raises JournalLockedError, JournalFullError where the disk is full,
+        JournalFailedError where a probe can't be written and synced, UnfitFilesystemError.
+        """
+        if limit_bytes < SMALLEST_LIMIT:
+            raise ValueError(
+                f"a journal of {limit_bytes} bytes per worker is too small: AUDIT_JOURNAL_MAX_BYTES must be at "
+                f"least {SMALLEST_LIMIT} per worker"
+            )
+        lock = -1
+        try:
+            prepare_directory(directory)
+            lock = take_lock(directory)
+            probe(directory)
+            remove_temporaries(directory)
+            recover(directory, sync)
+            opening = Opening(directory.name, next_boot(directory), settings, time_ns())
+            crash.point("boot-numbered")
+            spares = SpareMaker(directory, opening.boot, segment_bytes(limit_bytes), limit_bytes)
+            return cls(
+                lock,
+                opening,
+                spares,
+                lambda writer: Syncer(writer.position, loop, sync, writer.fail),
+                limit_bytes,
+                host=durability == Durability.HOST,
+                on_failure=on_failure,
+            )
+        except BaseException as error:
+            if lock >= 0:
+                os.close(lock)
+            if isinstance(error, OSError) and error.errno in _DISK_FULL:
+                raise JournalFullError(
+                    f"no journal can be opened in {directory}: {error.strerror}"
+                ) from error
+            if isinstance(error, OSError):
+                raise JournalFailedError(f"no journal can be opened in {directory}: {error}") from error
+            raise
+
+    # State, for /health and status.
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether a sync failed: nothing more can be appended, and a new boot must be opened."""
+        return self._failure is not None
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of disk in the writer's directory, when last looked at (at each new segment)."""
+        return self._spares.used_bytes
+
+    @property
+    def blocked(self) -> str | None:
+        """Why no further segment can be made, if so: limit reached, disk full."""
+        return self._spares.blocked
+
+    def position(self) -> tuple[Segment, int]:
+        """Give the segment that is being filled, and up to where."""
+        return self._segment, self._offset
+
+    # Admission.
+
+    def has_room(self, bytes_wanted: int) -> bool:
+        """Whether a new exchange of so many bytes can be taken now."""
+        wanted = bytes_wanted + END_ROOM + HEADER_SIZE * (4 + bytes_wanted // self._max_payload)
+        if self._offset + wanted <= self._soft_end:
+            return True
+        if self._failure is not None:
+            return False
+        room = self._spares.room()
+        if not room:
+            return False
+        beyond = max(0, self.limit_bytes - self._spares.used_bytes) * 7 // 8
+        return self._reserve + wanted <= room + beyond
+
+    def room_for_refusal(self, bytes_wanted: int) -> bool:
+        """Take room for a refused call's record, of which all together may fill 5% of the journal."""
+        allowed = self.limit_bytes // _REFUSALS_SHARE - bytes_wanted
+        if sum(self._refused.values()) > allowed:
+            for number in list(self._refused):
+                if not (self._segment.path.parent / str(SegmentName(self.opening.boot, number))).exists():
+                    del self._refused[number]
+        if sum(self._refused.values()) > allowed or not self.has_room(bytes_wanted):
+            return False
+        number = self._segment.name.number
+        self._refused[number] = self._refused.get(number, 0) + bytes_wanted
+        return True
+
+    # Appending.
+
+    def begin(self, start: bytes, body: bytes, *, last: bool) -> OpenExchange:
+        """Append a REQUEST frame: ``start`` from ``encode_request_start``, and the body's first piece.
+
+        Raises JournalFullError (nothing was written, or the exchange was ended as ``interrupted``) or
+        JournalFailedError.
+        """
+        offset = self._offset
+        size = 4 + len(start) + len(body)
+        after = offset + HEADER_SIZE + size
+        if after > self._soft_end - END_ROOM or size > _LARGE:
+            return self._begin_slowly(start, body, last=last)
+        self._exchanges = number = self._exchanges + 1
+        now = monotonic_ns()
+        head = _pack(self._marker, _REQUEST, last, 0, 0, number, now, size)
+        payload = b"".join((_pack_crc(len(start)), start, body))
+        self._map[offset:after] = b"".join((head, _pack_crc(crc32(payload, crc32(head, offset))), payload))
+        self._offset = after
+        self._reserve += END_ROOM
+        self._soft_end -= END_ROOM
+        self.open_count += 1
+        return OpenExchange(self, number, start[:16], 1, now)
+
+    def _begin_slowly(self, start: bytes, body: bytes, *, last: bool) -> OpenExchange:
+        if 4 + len(start) > self._max_payload:
+            raise ValueError(
+                f"a request start of {len(start)} bytes; at most {self._max_payload - 4} fit a frame"
+            )
+        if self._failure is not None:
+            raise self._failed()
+        wanted = 4 + len(start) + len(body)
+        if not self.has_room(wanted) and not (self._spares.wait(_PATIENCE_S) and self.has_room(wanted)):
+            raise self._full()
+        self._make_room(HEADER_SIZE + min(wanted, self._max_payload), END_ROOM)
+        self._exchanges += 1
+        self._reserve += END_ROOM
+        self._soft_end -= END_ROOM
+        self.open_count += 1
+        exchange = OpenExchange(self, self._exchanges, start[:16], 0, 0)
+        try:
+            self.append_pieces(
+                exchange, (_REQUEST, _REQUEST_BODY), start_prefix(start) + start, body, last=last
+            )
+        except JournalFullError as error:
+            exchange.end(Outcome.INTERRUPTED, None, None, ErrorInfo("journal_full", str(error)))
+            raise
+        return exchange
+
+    def append_pieces(
+        self, exchange: OpenExchange, kinds: tuple[int, int], prefix: bytes, data: bytes, *, last: bool
+    ) -> None:
+        """Append a piece of a body, over several frames where one can't hold it (``MORE``)."""
+        view = memoryview(data)
+        kind = kinds[0]
+        while True:
+            taken = self._max_payload - len(prefix)
+            piece, view = view[:taken], view[taken:]
+            size = len(prefix) + len(piece)
+            self._make_room(HEADER_SIZE + size, 0)
+            offset = self._offset
+            now = exchange.last_mono_ns = monotonic_ns()
+            flags = MORE if view else LAST if last else 0
+            head = _pack(self._marker, kind, flags, 0, exchange.count, exchange.number, now, size)
+            sum_ = crc32(piece, crc32(prefix, crc32(head, offset)))
+            head += _pack_crc(sum_) + prefix
+            at = offset + len(head)
+            self._map[offset:at] = head
+            self._map[at : at + len(piece)] = piece
+            self._offset = at + len(piece)
+            exchange.count += 1
+            if not view:
+                return
+            kind, prefix = kinds[1], b""
+
+    def append_end(self, exchange: int, count: int, payload: bytes, now: int) -> None:
+        """Append an END frame, for which room is reserved."""
+        after = self._offset + HEADER_SIZE + len(payload)
+        if after > self._size:
+            if self._failure is not None:
+                raise self._failed()
+            self._roll()
+        offset = self._offset
+        after = offset + HEADER_SIZE + len(payload)
+        head = _pack(self._marker, _END, 0, 0, count, exchange, now, len(payload))
+        self._map[offset:after] = b"".join((head, _pack_crc(crc32(payload, crc32(head, offset))), payload))
+        self._offset = after
+        self._reserve -= END_ROOM
+        self._soft_end += END_ROOM
+        self.open_count -= 1
+        self.next_sequence += 1
+
+    def _make_room(self, wanted: int, more_reserve: int) -> None:
+        """See to it that a frame of ``wanted`` bytes fits at ``_offset``, and all END frames after it."""
+        if self._failure is not None:
+            raise self._failed()
+        reserve = self._reserve + more_reserve
+        if self._offset + wanted + reserve <= self._size:
+            return
+        if not self._spares.room() and not self._spares.wait(_PATIENCE_S):
+            raise self._full()
+        room = self._spares.room() - 2 * HEADER_SIZE - self._opening_bytes
+        if self._offset + wanted <= self._size and reserve <= room:
+            return
+        if wanted + reserve > room:
+            raise self._full()
+        self._roll()
+
+    def _roll(self) -> None:
+        """Go on in the next segment. Its name and header are durable already."""
+        crash.point("before-roll")
+        left = self._segment
+        self._use(self._spares.take())
+        self._syncer.left.append(left)
+        crash.point("after-roll")
+
+    def _use(self, segment: Segment) -> None:
+        self._segment = segment
+        self._offset = segment.begin(SegmentOpening(self.opening, self.next_sequence))
+        self._opening_bytes = self._offset
+        self._map = segment.map
+        self._marker = segment.marker
+        self._size = segment.size
+        self._soft_end = self._size - self._reserve
+
+    # Durability, failure and the end.
+
+    def when_durable(self, callback: Callable[[], None]) -> None:
+        """Run ``callback`` once everything appended so far is durable: at once in ``process`` durability.
+
+        In ``host`` durability it runs on the event loop after a sync that others share. It never runs if that
+        sync fails: then ``on_failure`` does.
+        """
+        if self._host and self._failure is None:
+            self._syncer.when_durable(callback)
+        elif self._failure is None:
+            callback()
+
+    def fail(self, error: Exception) -> None:
+        """End this boot: a sync failed. It is not tried again, for the kernel may have dropped the pages."""
+        if self._failure is None:
+            self._failure = error
+            self._soft_end = self._size = 0
+            self._on_failure(error)
+
+    def _full(self) -> JournalFullError:
+        return JournalFullError(
+            self._spares.blocked
+            or f"no room beside what {self.open_count} open calls need for their ends, or the disk is too slow"
+        )
+
+    def _failed(self) -> JournalFailedError:
+        return JournalFailedError(
+            f"the journal of {self.opening.writer_id} failed ({self._failure}); close it and open a new boot"
+        )
+
+    def close(self) -> None:
+        """End the boot, durably; with exchanges still open, or after a failure, that is left to recovery."""
+        if self._closed:
+            return
+        self._closed = True
+        self._spares.stop()
+        self._syncer.stop()
+        used: int | None = None
+        if self._failure is None:
+            try:
+                self._append_close()
+                self._syncer.sync_now()
+                used = self._offset
+            except OSError as error:
+                self.fail(error)
+        for left in self._syncer.left:
+            left.close()
+        self._soft_end = self._size = 0
+        self._failure = self._failure or RuntimeError("it is closed")
+        self._segment.close(used)
+        os.close(self._lock)
+
+    def _append_close(self) -> None:
+        payload = encode_close(self.next_sequence)
+        after = self._offset + HEADER_SIZE + len(payload)
+        if self.open_count == 0 and after <= self._size:
+            self._map[self._offset : after] = frame(self._marker, Kind.CLOSE, payload, at=self._offset)
+            self._offset = after
+
+
+class OpenExchange:
+    """One exchange that was begun. Its frames are numbered from 0; ``end`` is the last call."""
+
+    __slots__ = ("_request_id", "_writer", "count", "last_mono_ns", "number", "truncated")
+
+    def __init__(self, writer: JournalWriter, number: int, request_id: bytes, count: int, now: int) -> None:
+        self._writer = writer
+        self.number = number
+        self._request_id = request_id
+        self.count = count
+        self.last_mono_ns = now
+        """Time stamped on the last frame (``time.monotonic_ns()``)."""
+        self.truncated = False
+        """Set it where bytes were let through that the journal could not take (``AUDIT_WHEN_FULL=pass``)."""
+
+    def request_body(self, data: bytes, *, last: bool) -> None:
+        """Append a piece of the request's body. Raises JournalFullError or JournalFailedError."""
+        self._writer.append_pieces(self, (_REQUEST_BODY, _REQUEST_BODY), b"", data, last=last)
+
+    def response(self, start: bytes, body: bytes, *, last: bool) -> None:
+        """Append the response's head (``encode_response_start``) and the first piece of its body."""
+        self._writer.append_pieces(
+            self, (_RESPONSE, _RESPONSE_BODY), start_prefix(start) + start, body, last=last
+        )
+
+    def response_body(self, data: bytes, *, last: bool) -> None:
+        """Append a piece of the response's body as it was received; empty only to say that it is over."""
+        writer = self._writer
+        offset = writer._offset  # noqa: SLF001 - one class in two: the exchange is the writer's hot half
+        size = len(data)
+        after = offset + HEADER_SIZE + size
+        if after > writer._soft_end or size > _LARGE:  # noqa: SLF001 - as above
+            writer.append_pieces(self, (_RESPONSE_BODY, _RESPONSE_BODY), b"", data, last=last)
+            return
+        now = self.last_mono_ns = monotonic_ns()
+        head = _pack(writer._marker, _RESPONSE_BODY, last, 0, self.count, self.number, now, size)  # noqa: SLF001
+        writer._map[offset:after] = b"".join((head, _pack_crc(crc32(data, crc32(head, offset))), data))  # noqa: SLF001
+        writer._offset = after  # noqa: SLF001 - as above
+        self.count += 1
+
+    def end(
+        self,
+        outcome: Outcome,
+        status_code: int | None,
+        delivered_bytes: int | None,
+        error: ErrorInfo | None,
+    ) -> int:
+        """Append the END frame into the room kept for it, and give the exchange's sequence.
+
+        Raises JournalFailedError: recovery then ends the exchange as ``interrupted``.
+        """
+        writer = self._writer
+        sequence = writer.next_sequence
+        now = self.last_mono_ns = monotonic_ns()
+        payload = end_payload(
+            sequence, self.count + 1, self._request_id, outcome, status_code, delivered_bytes, error,
+            truncated=self.truncated,
+        )  # fmt: skip
+        writer.append_end(self.number, self.count, payload, now)
+        self.count = -1  # no frame can carry that number: a second end, or a piece after it, is refused
+        return sequence
+
+
+crash.around(JournalWriter, "begin", before="before-request", after="after-request")
+crash.around(OpenExchange, "response", before="before-response", after="after-response")
+crash.around(OpenExchange, "response_body", before="before-chunk", after="mid-stream")
+crash.around(OpenExchange, "end", before="before-end", after="after-end")
