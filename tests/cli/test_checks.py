@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -132,7 +134,7 @@ def test_a_port_that_somebody_else_has_is_a_problem_and_our_own_is_none(settings
         some.journal_dir.mkdir(parents=True)
         descriptor = lock_journal(some.journal_dir)
         assert problems(checks.ports(some)) == []
-        socket.close(descriptor)
+        os.close(descriptor)
 
 
 def test_secrets_open_to_others_and_missing_files_are_problems(settings, tmp_path):
@@ -144,6 +146,49 @@ def test_secrets_open_to_others_and_missing_files_are_problems(settings, tmp_pat
     keys.unlink()
     ((what, _),) = problems(checks.files(settings(AUDIT_API_KEYS=str(keys))))
     assert what == f"{keys} cannot be read"
+
+
+def said(settings, **members):
+    settings.status_dir.mkdir(parents=True, exist_ok=True)
+    (settings.status_dir / "shipper.json").write_text(json.dumps({"stored": 5, **members}))
+    return problems(checks.shipper(settings))
+
+
+def test_a_shipper_that_is_well_is_no_problem_and_one_that_never_ran_neither(settings):
+    assert list(checks.shipper(settings())) == []
+    assert said(settings(), updatedAt=1, backlogAgeMs=900, storeError=None) == []
+
+
+def test_what_troubles_the_shipper_is_a_problem_with_its_message(settings):
+    some = settings()
+    assert "bucket is gone" in said(some, storeError={"message": "the bucket is gone"})[0][0]
+    assert "ledger" in said(some, ledgerError="disk full")[0][0]
+    assert "reindex" in said(some, indexError="damaged")[0][1]
+    assert "is 2 min 0 s old" in said(some, backlogAgeMs=120_000)[0][0]
+
+
+def test_a_shipper_that_fell_silent_while_serving_is_a_problem(settings):
+    some = settings()
+    some.journal_dir.mkdir(parents=True)
+    descriptor = lock_journal(some.journal_dir)
+    assert "says nothing since" in said(some, updatedAt=1_000_000)[0][0]
+    os.close(descriptor)
+
+
+def test_a_status_file_of_another_shape_is_no_reason_to_fail(settings):
+    some = settings()
+    some.status_dir.mkdir(parents=True)
+    for text in ("", "[1]", '{"updatedAt": "x", "backlogAgeMs": null, "stored": {}}'):
+        (some.status_dir / "shipper.json").write_text(text)
+        assert list(checks.shipper(some)) == []
+
+
+def test_exchanges_in_quarantine_are_a_problem(settings):
+    some = settings()
+    (some.quarantine_dir / "w-0000000a-1-5").mkdir(parents=True)
+    ((what, advice),) = problems(checks.shipper(some))
+    assert "w-0000000a-1-5" in what
+    assert str(some.quarantine_dir) in advice
 
 
 class Health(BaseHTTPRequestHandler):

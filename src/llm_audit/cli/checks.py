@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import platform
 import shutil
@@ -17,13 +18,14 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from llm_audit import __version__
 from llm_audit.cli.kinds import Address
 from llm_audit.cli.reading import open_objects
 from llm_audit.cli.settings import Settings
 from llm_audit.cli.startup import is_locked
-from llm_audit.cli.terminal import shown_bytes
+from llm_audit.cli.terminal import shown_bytes, shown_ms
 from llm_audit.index.index import IndexMissingError, IndexUnavailableError
 from llm_audit.index.selection import Selection
 from llm_audit.index.sqlite import SqliteReader
@@ -45,6 +47,12 @@ Check = Callable[[Settings], Iterator[Finding]]
 ANSWER_SECONDS = 3.0
 CLOCK_SECONDS = 60
 """A clock that is further off makes records of several machines hard to put in order; S3 refuses 15 minutes."""
+
+SILENCE_SECONDS = 30
+"""The shipper writes its status about once a second."""
+
+WAITING_SECONDS = 60
+"""A record is stored within a second or two; one that waits longer has a reason."""
 
 RELEASED_MS = ms_from_iso("2026-11-01T00:00:00Z")
 
@@ -241,7 +249,45 @@ def files(settings: Settings) -> Iterator[Finding]:
             yield Finding(True, f"{path} can be read")
 
 
-CHECKS: tuple[Check, ...] = (versions, clock, folders, journal_disk, store, index, files, ports, upstream)
+def shipper(settings: Settings) -> Iterator[Finding]:
+    """Check what the shipper says of itself, and that nothing lies in quarantine."""
+    try:
+        status = json.loads((settings.status_dir / "shipper.json").read_bytes())
+    except (OSError, ValueError):
+        status = None
+    if isinstance(status, dict):
+        yield from _said(status, is_serving=is_locked(settings.journal_dir / "supervisor.lock"))
+    quarantined = sorted(settings.quarantine_dir.glob("*/")) if settings.quarantine_dir.is_dir() else []
+    if quarantined:
+        line = f"{len(quarantined)} exchanges could not become records, such as {quarantined[0].name}"
+        yield Finding(
+            False, line, f"read the reasons in {settings.quarantine_dir}; their frames are kept there"
+        )
+
+
+def _said(status: dict[str, Any], *, is_serving: bool) -> Iterator[Finding]:
+    updated_at, age = status.get("updatedAt"), status.get("backlogAgeMs")
+    silence = _now_ms() - updated_at if isinstance(updated_at, int) else 0
+    if is_serving and silence > SILENCE_SECONDS * 1000:
+        yield Finding(
+            False, f"the shipper says nothing since {shown_ms(silence)}", "look at what serve prints"
+        )
+    for name, advice in (
+        ("storeError", "mend the store; records wait in the journal until then"),
+        ("ledgerError", "see the message; records wait in the journal until then"),
+        ("indexError", "run `llm-audit reindex` if the index is damaged; it is told again"),
+    ):
+        if error := status.get(name):
+            said = error.get("message", error) if isinstance(error, dict) else error
+            yield Finding(False, f"the shipper's {name}: {said}", advice)
+    if isinstance(age, int):
+        line = f"the shipper has stored {status.get('stored')} records; the oldest that waits is {shown_ms(age)} old"
+        yield Finding(age <= WAITING_SECONDS * 1000, line, "see whether the store is away or too slow")
+
+
+CHECKS: tuple[Check, ...] = (
+    *(versions, clock, folders, journal_disk, store, index, shipper, files, ports, upstream),
+)
 """In the order of the report."""
 
 
