@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -331,6 +336,35 @@ def test_the_path_with_the_fewest_rows_is_chosen(index):
     assert chosen(Selection(user="rare", order=Order.SLOWEST)) == "by_user"
     assert chosen(Selection(since="2026-11-24T12:00:05.990Z", order=Order.SLOWEST)) == "by_time"
     assert chosen(Selection(order=Order.SLOWEST)) == "by_latency"
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from calls import item
+from llm_audit.index.sqlite import SqliteIndex
+index = SqliteIndex(Path(sys.argv[1]))
+for batch in range(10_000):
+    index.put([item(batch * 10 + number) for number in range(10)])
+    print(batch, flush=True)
+"""
+
+
+def test_a_writer_killed_at_any_instant_leaves_every_batch_whole_and_loses_none_it_confirmed(path):
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    for batches in (1, 4, 9):
+        command = [sys.executable, "-c", _WRITER, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
+            confirmed = [int(process.stdout.readline()) for _ in range(batches)][-1]
+            process.kill()
+        reader = SqliteReader(path)
+        batches_found = Counter(
+            int(one.request_id[-12:], 16) // 10 for one in walked(reader, Selection(), 500)
+        )
+        assert reader.check() == batches_found.total()
+        reader.close()
+        assert set(batches_found.values()) == {10}
+        assert set(range(confirmed + 1)) <= set(batches_found)
 
 
 def test_closing_twice_is_harmless(index):
