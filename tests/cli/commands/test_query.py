@@ -76,7 +76,13 @@ def test_a_table_shows_what_people_look_for(recorded):
     ):
         assert word in text
     assert request_id(2) in text
-    assert "3 calls (calls, newest first)" in text
+    assert text.endswith("\n3 calls, newest first\n")
+
+
+def test_under_the_table_stands_what_it_holds(recorded):
+    some = recorded.run("query", "--source", "search", "--sort", "latency").stdout
+    assert some.endswith("\n1 call of source search, slowest first\n")
+    assert recorded.run("query", "--user", "x").stdout == "no calls of user x, newest first\n"
 
 
 def test_a_list_goes_on_where_its_cursor_says(recorded):

@@ -52,7 +52,8 @@ def _print(listing: Listing) -> None:
     if listing.items:
         screen.print(calls_table(listing.items, screen.width))
     count = len(listing.items)
-    calls = "no calls" if count == 0 else "1 call" if count == 1 else f"{count} calls"
-    screen.print(f"{calls} ({harmless(listing.sentence, one_line=True)})", style="dim", soft_wrap=True)
+    words = listing.sentence if count != 1 else listing.sentence.replace("calls", "call", 1)
+    line = f"{count or 'no'} {harmless(words, one_line=True)}"
+    screen.print(line, style="dim", soft_wrap=True)
     if listing.cursor:
         screen.print(f"more: add --cursor {listing.cursor}", style="dim", soft_wrap=True)
