@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 
@@ -80,12 +81,21 @@ def test_what_is_no_document_is_skipped_and_said_by_name_without_its_content(fol
     assert "secret" not in caplog.text
 
 
+def test_a_hostile_name_or_value_does_not_reach_the_log_as_it_is(folder, index, caplog):
+    value = '{"schemaVersion": "\\u001b[2J%s"}' % ("x" * 5000)
+    with caplog.at_level(logging.WARNING):
+        ingest([stored(folder, "logs/a\x1b[2J.json", value.encode())], opener(folder), index)
+    (entry,) = caplog.messages
+    assert "\x1b" not in entry
+    assert len(entry) < 300
+
+
 def test_an_object_that_cannot_be_read_fails_alone(folder, index, caplog):
     missing = Notification("audit", "logs/none.json")
     result = ingest([call(folder, 1), missing, call(folder, 2)], opener(folder), index)
     assert result == IngestResult(written=2, failed=(missing,))
     assert len(index.query(Selection()).items) == 2
-    assert "cannot read logs/none.json" in caplog.text
+    assert "cannot read 'logs/none.json' in audit" in caplog.text
 
 
 def test_a_document_of_a_later_version_is_an_error_so_that_it_comes_again(folder, index):
@@ -112,6 +122,20 @@ def test_a_batch_that_the_index_refuses_fails_whole_and_the_next_goes_on(folder,
     assert result == IngestResult(written=1, failed=tuple(notifications[:2]))
     assert result.processed == 3
     assert len(index.query(Selection()).items) == 1
+
+
+def test_several_readers_read_at_once_and_the_result_is_the_same(folder, index):
+    notifications = [call(folder, number) for number in range(8)]
+    together = threading.Barrier(4, timeout=30)
+    read = opener(folder)
+
+    def open_together(notification):
+        together.wait()
+        return read(notification)
+
+    result = ingest(notifications, open_together, index, batch_size=4, readers=4)
+    assert result == IngestResult(written=8)
+    assert len(index.query(Selection()).items) == 8
 
 
 def test_settings_shape_the_items(folder, index):

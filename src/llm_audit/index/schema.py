@@ -198,7 +198,7 @@ def stem_of(key: str) -> str:
     """Give an object key's last part without ``.json``; raises NotAnAuditDocumentError for other keys."""
     name = key.rpartition("/")[2]
     if not name.endswith(".json") or len(name) == len(".json") or "#" in name:
-        raise NotAnAuditDocumentError(f"key {key!r} does not end in <requestId>.json")
+        raise NotAnAuditDocumentError(f"key {_shown(key)} does not end in <requestId>.json")
     return name.removesuffix(".json")
 
 
@@ -260,21 +260,30 @@ def _require_document(head: Mapping[str, Any], stem: str) -> tuple[str, str]:
     """Check what every audit document has, and that it lies under its own name."""
     version = _count(head.get("schemaVersion"))
     if version is None:
-        raise NotAnAuditDocumentError(f"schemaVersion is {head.get('schemaVersion')!r}, not a number")
+        raise NotAnAuditDocumentError(f"schemaVersion is {_shown(head.get('schemaVersion'))}, not a number")
     if version > SCHEMA_VERSION:
         raise NewerDocumentError(
             f"document has schemaVersion {version}, this program knows {SCHEMA_VERSION}; use a newer llm-audit"
         )
     request_id, started_at = head.get("requestId"), head.get("startedAt")
     if not isinstance(request_id, str) or stem.partition("~")[0] != request_id:
-        raise NotAnAuditDocumentError(f"requestId is {request_id!r}, but the object is named {stem!r}")
+        raise NotAnAuditDocumentError(
+            f"requestId is {_shown(request_id)}, but the object is named {_shown(stem)}"
+        )
     if not isinstance(started_at, str) or not _STARTED_AT.fullmatch(started_at) or not _is_time(started_at):
-        raise NotAnAuditDocumentError(f"startedAt is {started_at!r}, not like 2026-11-24T02:10:11.123Z")
+        raise NotAnAuditDocumentError(f"startedAt is {_shown(started_at)}, not like 2026-11-24T02:10:11.123Z")
     if _count(head.get("latencyMs")) is None:
-        raise NotAnAuditDocumentError(f"latencyMs is {head.get('latencyMs')!r}, not a whole number from 0")
+        raise NotAnAuditDocumentError(
+            f"latencyMs is {_shown(head.get('latencyMs'))}, not a whole number from 0"
+        )
     if not isinstance(head.get("outcome"), str):
-        raise NotAnAuditDocumentError(f"outcome is {head.get('outcome')!r}, not a word")
+        raise NotAnAuditDocumentError(f"outcome is {_shown(head.get('outcome'))}, not a word")
     return request_id, started_at
+
+
+def _shown(value: Any) -> str:
+    """Give a stranger's value for a message: quoted, so that it holds no control characters, and short."""
+    return ascii(value)[:80]
 
 
 def _is_time(text: str) -> bool:

@@ -8,8 +8,12 @@ the objects an event names. Writing the same object twice changes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from itertools import islice
 from typing import Protocol
 
 from llm_audit.index.schema import Item, ItemSettings, NotAnAuditDocumentError, item_from_document
@@ -74,52 +78,87 @@ def ingest(
     open_object: OpenObject,
     index: ItemWriter,
     settings: ItemSettings | None = None,
+    *,
     batch_size: int = WRITE_BATCH,
+    readers: int = 1,
 ) -> IngestResult:
     """Work through all notifications, whatever happens to single ones; never raises for one of them.
 
     What is no audit document is skipped and logged; what could not be read or written is in ``failed``, and
-    the caller sees to it that it comes again.
+    the caller sees to it that it comes again. ``readers`` threads read objects at once: a bucket answers
+    after milliseconds, so one alone would read a hundred a second; ``open_object`` is then called in threads.
     """
     written, skipped = 0, 0
     failed: list[Notification] = []
-    batch: list[tuple[Notification, Item]] = []
-
-    def flush() -> int:
-        sources = [notification for notification, _ in batch]
-        items = [item for _, item in batch]
-        batch.clear()
-        if not items or _put(index, items):
-            return len(items)
-        failed.extend(sources)
-        return 0
-
-    for notification in notifications:
-        try:
-            batch.append((notification, read_item(notification, open_object, settings)))
-        except NotAnAuditDocumentError as error:
-            skipped += 1
-            logger.warning("skipped %s in %s: %s", notification.key, notification.bucket, error)
-        except Exception as error:  # noqa: BLE001 - one object that cannot be read must not stop the others
-            failed.append(notification)
-            logger.error("cannot read %s in %s: %s", notification.key, notification.bucket, error)  # noqa: TRY400 - a traceback may hold content
-        if len(batch) >= batch_size:
-            written += flush()
-    written += flush()
+    for batch in read_objects(notifications, open_object, settings, batch_size=batch_size, readers=readers):
+        skipped += batch.skipped
+        failed += batch.failed
+        if _put(index, batch.items):
+            written += len(batch.items)
+        else:
+            failed += batch.read
     return IngestResult(written, skipped, tuple(failed))
 
 
-def read_item(
-    notification: Notification, open_object: OpenObject, settings: ItemSettings | None = None
-) -> Item:
-    """Read one object and give its item; raises NotAnAuditDocumentError, or whatever opening it raises."""
-    head = read_head(open_object(notification))
-    return item_from_document(head.document, notification.bucket, notification.key, head.sha256, settings)
+@dataclass(frozen=True, slots=True)
+class ReadBatch:
+    """Some objects, read: ``read`` were those whose ``items`` came out, in the same order."""
+
+    read: tuple[Notification, ...]
+    items: tuple[Item, ...]
+    skipped: int
+    failed: tuple[Notification, ...]
+
+
+def read_objects(
+    notifications: Iterable[Notification],
+    open_object: OpenObject,
+    settings: ItemSettings | None = None,
+    *,
+    batch_size: int = WRITE_BATCH,
+    readers: int = 1,
+) -> Iterator[ReadBatch]:
+    """Read objects batch by batch, several at once; raises only what going through ``notifications`` raises."""
+    read = partial(_read, open_object=open_object, settings=settings)
+    source = iter(notifications)
+    with ThreadPoolExecutor(readers, thread_name_prefix="ingest") as pool:
+        # Threads start when work is first given to them: one reader needs none.
+        several = pool.map if readers > 1 else map
+        while batch := list(islice(source, batch_size)):
+            outcomes = list(zip(batch, several(read, batch), strict=True))
+            found = [(one, outcome) for one, outcome in outcomes if isinstance(outcome, Item)]
+            yield ReadBatch(
+                read=tuple(one for one, _ in found),
+                items=tuple(item for _, item in found),
+                skipped=sum(outcome is _Unusable.SKIPPED for _, outcome in outcomes),
+                failed=tuple(one for one, outcome in outcomes if outcome is _Unusable.FAILED),
+            )
+
+
+class _Unusable(Enum):
+    SKIPPED = "no audit document"
+    FAILED = "could not be read"
+
+
+def _read(
+    notification: Notification, *, open_object: OpenObject, settings: ItemSettings | None
+) -> Item | _Unusable:
+    key, bucket = notification.key, notification.bucket
+    try:
+        head = read_head(open_object(notification))
+        return item_from_document(head.document, bucket, key, head.sha256, settings)
+    except NotAnAuditDocumentError as error:
+        logger.warning("skipped %a in %s: %s", key, bucket, error)
+        return _Unusable.SKIPPED
+    except Exception as error:  # noqa: BLE001 - one object that cannot be read must not stop the others
+        logger.error("cannot read %a in %s: %s", key, bucket, error)  # noqa: TRY400 - a traceback may hold content
+        return _Unusable.FAILED
 
 
 def _put(index: ItemWriter, items: Sequence[Item]) -> bool:
     try:
-        index.put(items)
+        if items:
+            index.put(items)
     except Exception as error:  # noqa: BLE001 - the rest of the event is still worked through
         logger.error("the index did not take %d items: %s", len(items), error)  # noqa: TRY400 - a traceback may hold content
         return False

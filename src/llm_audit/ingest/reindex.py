@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
 from typing import Protocol
 
-from llm_audit.index.schema import Item, ItemSettings, NotAnAuditDocumentError
-from llm_audit.ingest.ingest import WRITE_BATCH, Notification, OpenObject, read_item
-
-logger = logging.getLogger(__name__)
+from llm_audit.index.schema import Item, ItemSettings
+from llm_audit.ingest.ingest import Notification, OpenObject, read_objects
 
 READERS = 8
 """Objects read at once: a bucket answers in some milliseconds, of which most are waiting."""
@@ -52,39 +46,10 @@ def reindex(
     """
     written = skipped = 0
     unread: list[str] = []
-    read = partial(_read, open_object=open_object, settings=settings)
-    with ThreadPoolExecutor(READERS, thread_name_prefix="reindex") as pool:
-        for batch in _batches(objects):
-            outcomes = list(pool.map(read, batch))
-            items = [outcome for outcome in outcomes if isinstance(outcome, Item)]
-            index.put(items)
-            written += len(items)
-            unread += [
-                notification.key
-                for notification, outcome in zip(batch, outcomes, strict=True)
-                if outcome is _UNREAD
-            ]
-            skipped += sum(outcome is _SKIPPED for outcome in outcomes)
-            on_progress(written + skipped + len(unread))
+    for batch in read_objects(objects, open_object, settings, readers=READERS):
+        index.put(batch.items)
+        written += len(batch.items)
+        skipped += batch.skipped
+        unread += [notification.key for notification in batch.failed]
+        on_progress(written + skipped + len(unread))
     return ReindexResult(written, skipped, index.finish(unread), tuple(unread))
-
-
-_UNREAD = object()
-_SKIPPED = object()
-
-
-def _read(notification: Notification, *, open_object: OpenObject, settings: ItemSettings | None) -> object:
-    try:
-        return read_item(notification, open_object, settings)
-    except NotAnAuditDocumentError as error:
-        logger.info("skipped %s: %s", notification.key, error)
-        return _SKIPPED
-    except Exception as error:  # noqa: BLE001 - one object that cannot be read must not stop the others
-        logger.error("cannot read %s: %s", notification.key, error)  # noqa: TRY400 - a traceback may hold content
-        return _UNREAD
-
-
-def _batches(objects: Iterable[Notification]) -> Iterator[list[Notification]]:
-    source = iter(objects)
-    while batch := list(islice(source, WRITE_BATCH)):
-        yield batch
