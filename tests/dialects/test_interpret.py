@@ -10,8 +10,13 @@ from typing import Any
 
 import orjson
 import pytest
+from anthropic.types import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types import Completion
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import Response
 
 from captures_loader import all_captures, capture
 from dialects_exchanges import encode, interpret_capture, interpret_json, interpret_stream, stream_of
@@ -96,6 +101,36 @@ def test_an_assembled_transcript_says_what_its_twin_says():
     assembled = interpret_capture(capture("transcription-stream-with-prompt")).assembled
     twin = json.loads(capture("transcription-with-prompt").response.body)
     assert assembled["text"] == twin["text"]
+
+
+SHAPES = {"chat.completion": ChatCompletion, "text_completion": Completion, "response": Response}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_real_clients_take_an_assembled_stream_for_a_reply_in_one_piece(name):
+    assembled = interpret_capture(capture(name)).assembled
+    shape = SHAPES.get(assembled.get("object"), Message)
+    read = shape.model_validate(assembled)
+    assert read.model == "smollm2-135m-instruct"
+
+
+@pytest.mark.parametrize("name", [name for name in TWINS if name.startswith(("chat", "request"))])
+def test_the_real_client_adds_the_same_chat_stream_up_to_the_same_reply(name):
+    one = capture(name)
+    state = ChatCompletionStreamState()
+    for _, data in events(one.response.body):
+        if data != b"[DONE]":
+            state.handle_chunk(ChatCompletionChunk.model_validate_json(data))
+    theirs = state.current_completion_snapshot.model_dump(mode="json")
+    ours = interpret_capture(one).assembled
+    for told, choice in zip(theirs["choices"], ours["choices"], strict=True):
+        message = choice["message"]
+        assert (told["message"]["content"] or "") == message["content"]
+        assert told["finish_reason"] == choice["finish_reason"]
+        calls = told["message"].get("tool_calls") or []
+        assert [call["function"]["arguments"] for call in calls] == [
+            call["function"]["arguments"] for call in message.get("tool_calls", [])
+        ]
 
 
 STREAMS = [one for one in all_captures() if one.response and b"data:" in one.response.body[:200]]

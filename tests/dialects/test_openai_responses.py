@@ -104,6 +104,21 @@ def test_calls_reasoning_and_refusals_grow_where_they_belong():
     assert found.response_preview == 'f({"a": 1})\nNo.\nfirst\nsecond\n[reasoning] I think'
 
 
+def test_thoughts_that_nothing_announced_are_told_from_what_was_said():
+    found = interpret_stream(
+        PATH, {}, named_stream_of(event("reasoning_text.delta", content_index=0, delta="hm"))
+    )
+    assert found.assembled["output"] == [
+        {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "hm"}]}
+    ]
+    assert found.response_preview == "[reasoning] hm"
+
+
+def test_sound_is_not_mistaken_for_text():
+    body = named_stream_of(event("audio.delta", delta="AAAA"), event("output_text.delta", delta="Hi"))
+    assert interpret_stream(PATH, {}, body).response_preview == "Hi"
+
+
 def test_a_failed_response_tells_its_error():
     failed = {"status": "failed", "error": {"code": "server_error", "message": "m"}, "output": []}
     found = interpret_stream(PATH, {}, named_stream_of(event("failed", response=failed)))

@@ -85,7 +85,7 @@ def assemble(events: Iterable[StreamEvent]) -> JsonObject | None:
             message["usage"] = {**obj(message.get("usage")), **usage}
     if message is None and not blocks and not texts:
         return None
-    return {**(message or {}), "content": _contents(blocks, texts)} | _last(message)
+    return {**(message or {}), "content": _contents(blocks, texts)}
 
 
 def _started(message: JsonObject) -> JsonObject:
@@ -94,10 +94,6 @@ def _started(message: JsonObject) -> JsonObject:
         usage = obj(started["usage"])
         started["usage"] = {key: value for key, value in usage.items() if key != "output_tokens"}
     return started
-
-
-def _last(message: JsonObject | None) -> JsonObject:
-    return {"usage": message["usage"]} if message is not None and "usage" in message else {}
 
 
 def _contents(blocks: dict[int, JsonObject], texts: dict[tuple[int, str], list[str]]) -> list[JsonObject]:

@@ -152,7 +152,11 @@ def _merge(target: JsonObject, name: str, value: Any) -> None:
 
 
 def add_up(events: Iterable[StreamEvent]) -> JsonObject | None:
-    """Put a stream of chunks together: chat's (``delta``) or completions' (``text``), any number of choices."""
+    """Put a stream of chunks together: chat's (``delta``) or completions' (``text``), any number of choices.
+
+    The last word on usage stands: of a stream with continuous usage that was cut, its last chunk's, which speaks
+    of that chunk's choice.
+    """
     choices: dict[int, _Choice] = {}
     top: JsonObject = {}
     for _, chunk in events:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 _BOM = b"\xef\xbb\xbf"
 _DATA = b"data: "
+_EVENT = b"event: "
 
 WINDOW = 1024 * 1024
 """Bytes, at least, of a body that are taken apart at once."""
@@ -38,31 +39,33 @@ def events(body: bytes, window: int = WINDOW) -> Iterator[Event]:
         start = end
 
 
-def _window(text: bytes) -> Iterator[Event]:
+def _window(text: bytes) -> list[Event]:
     # Nearly every stream is one data line after the other: so split at once where an event of that kind begins.
-    # A piece with a line end in it is something else, and is read line by line.
+    # A piece with a line end in it is something else, and is read block by block.
     first, *others = text.split(_BEFORE_DATA)
-    yield from _blocks(first)
+    found = _blocks(first)
     for piece in others:
-        if b"\n" not in piece:
-            yield "message", piece
+        if b"\n" in piece:
+            found += _blocks(_DATA + piece)
         else:
-            yield from _blocks(_DATA + piece)
+            found.append(("message", piece))
+    return found
 
 
-def _blocks(text: bytes) -> Iterator[Event]:
-    for block in text.split(b"\n\n"):
-        event = _event(block)
-        if event is not None:
-            yield event
+def _blocks(text: bytes) -> list[Event]:
+    return [event for block in text.split(b"\n\n") if (event := _event(block)) is not None]
 
 
 def _event(block: bytes) -> Event | None:
+    if block.startswith(_EVENT):
+        # OpenAI's responses and Anthropic's messages consist of pairs: a line with the name, a line with the data.
+        end = block.find(b"\n")
+        if block.startswith(_DATA, end + 1) and block.find(b"\n", end + 1) < 0:
+            return block[len(_EVENT) : end].decode("utf-8", "replace") or "message", block[
+                end + 1 + len(_DATA) :
+            ]
     name, data = b"", []
     for line in block.split(b"\n"):
-        if line.startswith(_DATA):
-            data.append(line[len(_DATA) :])
-            continue
         field, _, value = line.partition(b":")
         if field == b"event":
             name = value.removeprefix(b" ")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from llm_audit.dialects import conventions
 from llm_audit.dialects.dialect import Dialect, Reply, StreamEvent
@@ -14,7 +13,37 @@ from llm_audit.dialects.usage import NO_USAGE, read_usage
 
 _ENDINGS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _CALLS = frozenset({"function_call", "custom_tool_call", "mcp_call"})
-_CALL_TEXTS = frozenset({"arguments", "input"})
+
+
+class _Growth(NamedTuple):
+    """Where in its item a delta belongs."""
+
+    where: str
+    """The item's member: a list of parts, or a text."""
+    place: str = ""
+    """Name of the index among the parts; empty where the member is a text itself."""
+    part: str = ""
+    """Type of a part that no event announced."""
+    member: str = "text"
+    """The part's member that grows."""
+
+
+_DELTAS = {
+    "response.output_text.delta": _Growth("content", "content_index", "output_text"),
+    "response.refusal.delta": _Growth("content", "content_index", "refusal", "refusal"),
+    "response.reasoning_text.delta": _Growth("content", "content_index", "reasoning_text"),
+    "response.reasoning_summary_text.delta": _Growth("summary", "summary_index", "summary_text"),
+    "response.function_call_arguments.delta": _Growth("arguments"),
+    "response.mcp_call_arguments.delta": _Growth("arguments"),
+    "response.custom_tool_call_input.delta": _Growth("input"),
+    "response.code_interpreter_call_code.delta": _Growth("code"),
+}
+_PARTS = {
+    "response.content_part.added": _Growth("content", "content_index"),
+    "response.reasoning_part.added": _Growth("content", "content_index"),
+    "response.reasoning_summary_part.added": _Growth("summary", "summary_index"),
+}
+_ITEMS = frozenset({"response.output_item.added", "response.output_item.done"})
 
 
 def prompt(request: JsonObject, limit: int) -> str | None:
@@ -103,19 +132,22 @@ class _Item:
     def __init__(self, members: JsonObject) -> None:
         self.members = members
         self.parts: dict[tuple[str, int], JsonObject] = {}
-        self.texts: dict[tuple[str, int, str], list[str]] = {}
+        self.texts: dict[tuple[str, int], list[str]] = {}
+        """By the kind of delta, and the place among the parts."""
 
     def finished(self) -> JsonObject:
         members = self.members
-        for (where, place, member), pieces in self.texts.items():
-            joined = "".join(pieces)
-            if where in _CALL_TEXTS:
-                members.setdefault("type", "function_call")
-                members[where] = joined
+        for (kind, place), pieces in self.texts.items():
+            growth, joined = _DELTAS[kind], "".join(pieces)
+            if growth.place:
+                part = self.parts.setdefault((growth.where, place), {"type": growth.part})
+                part[growth.member] = joined
+                is_thought = growth.part in {"reasoning_text", "summary_text"}
+                members.setdefault("type", "reasoning" if is_thought else "message")
             else:
-                self.parts.setdefault((where, place), {"type": _part_type(where, member)})[member] = joined
+                members.setdefault("type", "function_call")
+                members[growth.where] = joined
         for (where, _), part in sorted(self.parts.items(), key=lambda entry: entry[0]):
-            members.setdefault("type", "reasoning" if where == "summary" else "message")
             members[where] = [*items(members.get(where)), part]
         return members
 
@@ -128,18 +160,22 @@ class _Output:
 
     def take(self, kind: str, event: JsonObject) -> None:
         at = count(event.get("output_index")) or 0
-        growth = _growth(kind)
-        if growth is None:
-            if kind in {"response.output_item.added", "response.output_item.done"}:
-                self.items[at] = _Item(dict(obj(event.get("item"))))
-            return
-        where, place_name, member = growth
-        place = count(event.get(place_name)) or 0
-        delta = event.get("delta")
-        if isinstance(delta, str):
-            self._item(at).texts.setdefault((where, place, member), []).append(delta)
-        elif kind.endswith("part.added"):
-            self._item(at).parts[where, place] = dict(obj(event.get("part")))
+        growth = _DELTAS.get(kind)
+        if growth is not None:
+            delta = event.get("delta")
+            if isinstance(delta, str):
+                place = count(event.get(growth.place)) or 0
+                texts = self._item(at).texts
+                pieces = texts.get((kind, place))
+                if pieces is None:
+                    pieces = texts[kind, place] = []
+                pieces.append(delta)
+        elif kind in _ITEMS:
+            self.items[at] = _Item(dict(obj(event.get("item"))))
+        elif kind in _PARTS:
+            growth = _PARTS[kind]
+            place = count(event.get(growth.place)) or 0
+            self._item(at).parts[growth.where, place] = dict(obj(event.get("part")))
 
     def _item(self, at: int) -> _Item:
         item = self.items.get(at)
@@ -149,29 +185,6 @@ class _Output:
 
     def finished(self) -> list[JsonObject]:
         return [self.items[at].finished() for at in sorted(self.items)]
-
-
-@lru_cache(maxsize=64)
-def _growth(kind: str) -> tuple[str, str, str] | None:
-    """Where in its item a delta or a new part belongs, by the kind of its event; None for other events.
-
-    Gives the item's member, the name of the index among that member's parts, and the part's member that grows.
-    """
-    if not kind.endswith((".delta", "part.added")):
-        return None
-    if "arguments" in kind:
-        return "arguments", "", ""
-    if "tool_call_input" in kind:
-        return "input", "", ""
-    if "summary" in kind:
-        return "summary", "summary_index", "text"
-    return "content", "content_index", "refusal" if "refusal" in kind else "text"
-
-
-def _part_type(where: str, member: str) -> str:
-    if member == "refusal":
-        return "refusal"
-    return "summary_text" if where == "summary" else "output_text"
 
 
 def assemble(events: Iterable[StreamEvent]) -> JsonObject | None:
