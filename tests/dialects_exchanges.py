@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
+
 from captures_loader import Capture
 from llm_audit.dialects.interpret import Answer, read_request, understand
 from llm_audit.dialects.interpretation import Interpretation
@@ -59,3 +61,18 @@ def named_stream_of(*events: dict[str, Any]) -> bytes:
     return b"".join(
         b"event: " + event["type"].encode() + b"\ndata: " + encode(event) + b"\n\n" for event in events
     )
+
+
+def check(found: Any, limit: int) -> None:
+    """Everything derived can be written, within its bounds."""
+    orjson.dumps([[[[found]]]])
+    assert len(found.prompt_preview or "") <= limit
+    assert len(found.response_preview or "") <= limit
+    assert len(found.finish_reasons) <= 64
+    short = [found.operation, found.model.requested, found.model.served, *found.finish_reasons]
+    assert all(text is None or 0 < len(text) <= 256 for text in short)
+    counts = [getattr(found.usage, name) for name in found.usage.__slots__]
+    assert all(number is None or (type(number) is int and number >= 0) for number in counts)
+    if found.error is not None:
+        assert 0 < len(found.error.type) <= 256
+        assert len(found.error.message) <= 2048
