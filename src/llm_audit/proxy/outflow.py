@@ -157,11 +157,11 @@ class TransportOutflow:
         return False
 
     def paused(self) -> None:
-        """The transport's buffer passed its limit."""
+        """Note that the transport's buffer passed its limit."""
         self.waiting_since = self._loop.time()
 
     def resumed(self) -> None:
-        """The transport's buffer is below its limit again."""
+        """Note that the transport's buffer is below its limit again."""
         self.waiting_since = None
         self.delivered += self._held
         self._held = 0

@@ -8,10 +8,12 @@ until the exchange is over (pipelining), and reading goes on meanwhile: that is 
 from __future__ import annotations
 
 import asyncio
+from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
+from llm_audit.proxy.answers import error_answer
 from llm_audit.proxy.exchange import Exchange, State
 from llm_audit.proxy.framing import pieces_at_empty_lines
 from llm_audit.proxy.heads import (
@@ -50,7 +52,7 @@ class ServerProtocol(asyncio.Protocol):
         """A head that is not whole yet, or what follows the message of the current exchange."""
         self._head: RequestHead | None = None
         """Of the message whose body is being read; None between messages."""
-        self._exchange: Exchange | None = None
+        self.exchange: Exchange | None = None
         self._url = b""
         self._pieces: list[bytes] = []
         self._tail = b""
@@ -60,6 +62,8 @@ class ServerProtocol(asyncio.Protocol):
         self._reading = True
         self._quiet_since = service.clock()
         self._head_since: float | None = None
+        self.started_mono_ns = self.started_wall_ns = 0
+        """The first byte of the current message."""
 
     # --- asyncio.Protocol --------------------------------------------------------------------------------
 
@@ -79,7 +83,7 @@ class ServerProtocol(asyncio.Protocol):
                 self.reset()
         elif self._head is not None and not self._complete:
             self._feed_body(data)
-        elif self._exchange is not None:
+        elif self.exchange is not None:
             self._buffer += data
             if len(self._buffer) > PIPELINE_LIMIT:
                 self._pause()
@@ -92,10 +96,10 @@ class ServerProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the exchange, if one is under way."""
-        self._service.connections.discard(self)
+        self._service.connection_closed(self)
         assert self._out is not None
         self._out.stop()
-        exchange, self._exchange = self._exchange, None
+        exchange, self.exchange = self.exchange, None
         if exchange is not None:
             how = f": {exc}" if exc else ""
             exchange.client_lost(ErrorInfo("client_disconnected", f"the client closed the connection{how}"))
@@ -127,10 +131,10 @@ class ServerProtocol(asyncio.Protocol):
     # --- the head ----------------------------------------------------------------------------------------
 
     def _feed_head(self, data: bytes) -> None:
-        now = self._service.clock()
         if self._head_since is None:
-            self._head_since = now
-            self._service.request_seen()
+            self._head_since = self._service.clock()
+            self.started_mono_ns = monotonic_ns()
+            self.started_wall_ns = time_ns()
         if self._buffer:
             search_from = max(len(self._buffer) - 3, 0)
             self._buffer += data
@@ -144,12 +148,16 @@ class ServerProtocol(asyncio.Protocol):
                 self._buffer += data
         if end > MAX_HEAD_BYTES or (end < 4 and len(self._buffer) > MAX_HEAD_BYTES):
             self._refuse_unread(
-                BadRequestError(431, f"the head is larger than {MAX_HEAD_BYTES} bytes, which is the most taken")
+                BadRequestError(
+                    431, f"the head is larger than {MAX_HEAD_BYTES} bytes, which is the most taken"
+                )
             )
         elif end >= 4:
             self._begin(data[:end], data[end:])
-        elif b"\n\n" in self._buffer or b"\n\r\n" in self._buffer or self._buffer[:1] in (b"\r", b"\n"):
-            self._refuse_unread(BadRequestError(400, "a bare LF or an empty line came; lines of a head end with CRLF"))
+        elif _hopeless(self._buffer):
+            self._refuse_unread(
+                BadRequestError(400, "a bare LF or an empty line came; lines of a head end with CRLF")
+            )
 
     def _begin(self, raw: bytes, rest: bytes) -> None:
         """Open an exchange for a whole head, with what came of the body."""
@@ -179,16 +187,14 @@ class ServerProtocol(asyncio.Protocol):
             body = self._take_pieces()
         if rest:
             self._buffer += rest
-        started, self._head_since = self._head_since, None
-        assert self._out is not None
-        self._out.delivered = 0
-        exchange = self._service.open_exchange(self, head, body, started or 0.0, complete=self._complete)
-        self._exchange = exchange if exchange is not None and exchange.state is not State.ENDED else None
-        if head.expects_continue and not self._complete and self._waits_for_body():
-            self._out.write(CONTINUE)
+        self._head_since = None
+        self.delivered = 0
+        self._service.open_exchange(self, head, body, complete=self._complete)
+        if head.fields.expects_continue and not self._complete and self._waits_for_body():
+            self.write(CONTINUE, 0, 0)
 
     def _waits_for_body(self) -> bool:
-        return self._exchange is not None and self._exchange.state is State.RECEIVING
+        return self.exchange is not None and self.exchange.state is State.RECEIVING
 
     def _refuse_unread(self, error: BadRequestError, raw: bytes = b"") -> None:
         """Answer a request that could not be read, and end the connection."""
@@ -196,23 +202,21 @@ class ServerProtocol(asyncio.Protocol):
         self._pieces.clear()
         self._head_since = None
         self._complete = False
-        assert self._out is not None
-        self._out.delivered = 0
-        exchange = self._service.refuse_unreadable(self, error, raw)
-        if exchange is not None and exchange.state is not State.ENDED:
-            self._exchange = exchange
+        self.delivered = 0
+        self._service.refuse_unreadable(self, error, raw)
 
     # --- the body ----------------------------------------------------------------------------------------
 
     def _feed_body(self, data: bytes) -> None:
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange is None or exchange.state is not State.RECEIVING:
             return  # an answer is on its way out, and this connection ends with it
         try:
             rest = self._parse_body(data)
         except (BadRequestError, httptools.HttpParserError) as error:
             bad = _as_bad_request(error)
-            exchange.refuse(self._service.bad_request(bad))
+            answer = error_answer(bad.status, "bad_request", bad.message)
+            exchange.refuse(answer, request_complete=False)
             return
         if rest:
             self._buffer += rest
@@ -223,8 +227,8 @@ class ServerProtocol(asyncio.Protocol):
         head = self._head
         assert head is not None
         limit = self._service.max_body_bytes
-        received = 0 if self._exchange is None else self._exchange.body_bytes
-        if not head.chunked:
+        received = 0 if self.exchange is None else self.exchange.body_bytes
+        if not head.fields.chunked:
             left = (head.content_length or 0) - received
             if (head.content_length or 0) <= limit:
                 self._parser.feed_data(data if len(data) <= left else data[:left])
@@ -264,13 +268,13 @@ class ServerProtocol(asyncio.Protocol):
 
     def close_when_sent(self) -> None:
         """End the connection once everything is handed over."""
-        self._exchange = None
+        self.exchange = None
         assert self._out is not None
         self._out.close_when_sent()
 
     def reset(self) -> None:
         """End the connection at once."""
-        self._exchange = None
+        self.exchange = None
         assert self._out is not None
         assert self._transport is not None
         self._out.stop()
@@ -278,7 +282,7 @@ class ServerProtocol(asyncio.Protocol):
 
     def exchange_ended(self, *, reusable: bool) -> None:
         """Go on with the next request, or end: with a lingering read where the client may still be sending."""
-        self._exchange = None
+        self.exchange = None
         unread = self._head is not None and not self._complete
         self._head = None
         assert self._transport is not None
@@ -320,8 +324,8 @@ class ServerProtocol(asyncio.Protocol):
         self._transport.pause_reading()
 
     def _drained(self) -> None:
-        if self._exchange is not None:
-            self._exchange.client_drained()
+        if self.exchange is not None:
+            self.exchange.client_drained()
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -329,8 +333,8 @@ class ServerProtocol(asyncio.Protocol):
         """Look at the limits; called about once a second."""
         assert self._out is not None
         timeout = self._service.limits.client_timeout
-        if self._exchange is not None:
-            self._exchange.tick(now, client_waiting_since=self._out.waiting_since)
+        if self.exchange is not None:
+            self.exchange.tick(now, client_waiting_since=self._out.waiting_since)
         elif self._lingering is not None:
             if now - self._lingering > LINGER_SECONDS:
                 self.reset()
@@ -344,10 +348,27 @@ class ServerProtocol(asyncio.Protocol):
         elif now - self._quiet_since > KEEP_ALIVE_IDLE:
             self.close_when_sent()
 
+    def journal_lost(self, error: Exception) -> None:
+        """End the exchange that is under way: its journal is gone."""
+        if self.exchange is not None:
+            self.exchange.journal_lost(error)
+
+    def interrupt(self, error: ErrorInfo) -> None:
+        """End what is under way."""
+        if self.exchange is not None:
+            self.exchange.interrupt(error)
+        else:
+            self.reset()
+
     def drain(self) -> None:
         """Close if nothing is under way; a connection with an exchange closes when that ends."""
-        if self._exchange is None and self._lingering is None:
+        if self.exchange is None and self._lingering is None:
             self.close_when_sent()
+
+
+def _hopeless(head: bytearray) -> bool:
+    """Tell whether no head can come of this: it does not begin with a method, or its lines end without CR."""
+    return not head[:1].isupper() or b"\n\n" in head or b"\n\r\n" in head
 
 
 def _as_bad_request(error: Exception) -> BadRequestError:

@@ -278,13 +278,13 @@ class UpstreamPool:
         """
         head = exchange.head
         framing = b""
-        if exchange.body_bytes or head.content_length is not None or head.chunked:
+        if exchange.body_bytes or head.content_length is not None or head.fields.chunked:
             framing = b"content-length: %d\r\n" % exchange.body_bytes
         return b"%b %b HTTP/1.1\r\nhost: %b\r\n%bvia: 1.%d llm-audit\r\nx-request-id: %b\r\n%b\r\n" % (
             head.method,
             head.target,
             self._authority,
-            head.forward_lines,
+            head.fields.forward_lines,
             head.http_minor,
             exchange.request_id_text.encode("ascii"),
             framing,

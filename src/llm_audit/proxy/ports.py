@@ -1,0 +1,67 @@
+"""What an exchange sees of the world: three ports and its limits. Pure; sockets and files stand behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from llm_audit.record.schema import ErrorInfo, Outcome
+
+
+class ClientPort(Protocol):
+    """The client's connection, as the exchange needs it."""
+
+    delivered: int
+    """Content bytes of this exchange that were handed to the kernel."""
+
+    def write(self, data: bytes, prefix: int, content: int) -> bool:
+        """Hand over bytes of which ``content`` follow ``prefix`` ones of framing; True if none had to wait."""
+
+    def close_when_sent(self) -> None:
+        """End the connection once everything is handed over."""
+
+    def reset(self) -> None:
+        """End the connection at once, so that the client sees a failure."""
+
+    def exchange_ended(self, *, reusable: bool) -> None:
+        """Say that the exchange is over; a reusable connection may bring the next one."""
+
+
+class UpstreamPort(Protocol):
+    """A connection to the model server that carries one exchange."""
+
+    def pause_reading(self) -> None:
+        """Stop taking bytes: the client is slower."""
+
+    def resume_reading(self) -> None:
+        """Take bytes again."""
+
+    def abort(self) -> None:
+        """End the connection at once, so that the model server stops generating."""
+
+
+class JournalPort(Protocol):
+    """The exchange's part of the journal (``journal.writer.OpenExchange``)."""
+
+    def request_body(self, data: bytes, *, last: bool) -> None:
+        """Append a piece of the request's body."""
+
+    def response(self, start: bytes, body: bytes, *, last: bool) -> None:
+        """Append the response's head and the first piece of its body."""
+
+    def response_body(self, data: bytes, *, last: bool) -> None:
+        """Append a piece of the response's body."""
+
+    def end(
+        self, outcome: Outcome, status_code: int | None, delivered_bytes: int | None, error: ErrorInfo | None
+    ) -> int:
+        """Append the end, in room that is reserved for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeLimits:
+    """Seconds after which an exchange is ended (contracts.md, "Environment")."""
+
+    client_timeout: float = 30.0
+    upstream_timeout: float = 600.0
+    max_duration: float = 3600.0

@@ -1,0 +1,329 @@
+"""What one proxy worker knows beyond a connection: gate, journal writer, pool; it opens every exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from llm_audit.journal.frames import encode_request_start
+from llm_audit.journal.model import JournalFailedError, JournalFullError
+from llm_audit.journal.writer import JournalWriter, OpenExchange
+from llm_audit.proxy.answers import health_answer, refusal_answer
+from llm_audit.proxy.config import ProxyConfig
+from llm_audit.proxy.exchange import Exchange, ExchangeShell
+from llm_audit.proxy.gate import Admission, CallerHeaders, Gate, Kind
+from llm_audit.proxy.heads import BadRequestError, RequestFields, RequestHead
+from llm_audit.proxy.refusals import Caller, Refusal, RefusalBudget, Tally
+from llm_audit.proxy.upstream import UpstreamPool
+from llm_audit.record.identity import format_request_id, new_request_id
+from llm_audit.record.schema import ErrorInfo, IdentitySource, Outcome
+
+if TYPE_CHECKING:
+    from llm_audit.proxy.server import ServerProtocol
+
+ADMISSION_ROOM: Final = 64 * 1024
+"""Bytes beyond the request that must be free for a call to be accepted."""
+
+NO_CALLERS: Final = CallerHeaders()
+
+
+class NoJournal:
+    """The journal port of what is not audited: model lists, health checks, refusals that are only counted."""
+
+    __slots__ = ()
+
+    def request_body(self, data: bytes, *, last: bool) -> None:
+        """Keep nothing."""
+
+    def response(self, start: bytes, body: bytes, *, last: bool) -> None:
+        """Keep nothing."""
+
+    def response_body(self, data: bytes, *, last: bool) -> None:
+        """Keep nothing."""
+
+    def end(
+        self,
+        outcome: Outcome,  # noqa: ARG002 - as OpenExchange
+        status_code: int | None,  # noqa: ARG002
+        delivered_bytes: int | None,  # noqa: ARG002
+        error: ErrorInfo | None,  # noqa: ARG002
+    ) -> int:
+        """Keep nothing."""
+        return -1
+
+
+class Service:
+    """One worker's state; every method runs on its event loop."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, config: ProxyConfig, gate: Gate, pool: UpstreamPool
+    ) -> None:
+        self.loop = loop
+        self.clock: Callable[[], float] = loop.time
+        self.limits = config.limits
+        self.max_body_bytes = config.max_body_bytes
+        self.connections: set[ServerProtocol] = set()
+        self.draining = False
+        self.drained = asyncio.Event()
+        """Set once nothing is open any more while draining."""
+        self.upstream_ready: bool = not config.upstream_is_launched
+        self.upstream_answers = False
+        self._pass_when_full = config.pass_when_full
+        self._gate = gate
+        self._pool = pool
+        self._budget = RefusalBudget()
+        self._writer: JournalWriter | None = None
+        self._unaudited = ExchangeShell(pool.connect, _at_once, self.clock, config.limits)
+        self._audited = self._unaudited
+        self._no_journal = NoJournal()
+
+    # --- the journal -------------------------------------------------------------------------------------
+
+    @property
+    def writer(self) -> JournalWriter | None:
+        """The writer of the current boot; None while there is none."""
+        return self._writer
+
+    def use_writer(self, writer: JournalWriter) -> None:
+        """Begin a boot."""
+        self._writer = writer
+        self._audited = ExchangeShell(self._pool.connect, writer.when_durable, self.clock, self.limits)
+
+    def journal_failed(self, error: Exception) -> None:
+        """End every exchange that is under way: the boot is over."""
+        self._writer = None
+        for connection in list(self.connections):
+            connection.journal_lost(JournalFailedError(str(error)))
+
+    # --- exchanges ---------------------------------------------------------------------------------------
+
+    def open_exchange(
+        self, client: ServerProtocol, head: RequestHead, body: bytes, *, complete: bool
+    ) -> Exchange:
+        """Decide about a request and open its exchange; it may be over when this returns."""
+        verdict = self._gate.admit(
+            head.method, head.path, head.callers, client.peer, self.clock(), time.time()
+        )
+        if isinstance(verdict, Refusal):
+            return self._refused(client, head, verdict, complete=complete)
+        if verdict.kind is not Kind.AUDIT:
+            return self._unaudited_exchange(client, head, verdict, body, complete=complete)
+        problem = self._not_now(head, verdict)
+        if problem is not None:
+            return self._refused(client, head, problem, complete=complete)
+        start = _start(client, head, verdict)
+        try:
+            journal = self._begin(start, body, head.content_length or 0, last=complete)
+        except (JournalFullError, JournalFailedError) as error:
+            return self._without_journal(client, head, verdict, body, error, complete=complete)
+        exchange = Exchange(self._audited, client, journal, head, verdict.request_id_text)
+        client.exchange = exchange
+        exchange.request_begun(body, complete=complete)
+        return exchange
+
+    def _begin(self, start: bytes, body: bytes, content_length: int, *, last: bool) -> OpenExchange:
+        writer = self._writer
+        if writer is None:
+            raise JournalFailedError("the journal cannot be written")
+        if not writer.has_room(len(start) + max(content_length, len(body)) + ADMISSION_ROOM):
+            raise JournalFullError("the journal is full")
+        return writer.begin(start, body, last=last)
+
+    def _not_now(self, head: RequestHead, verdict: Admission) -> Refusal | None:
+        if (head.content_length or 0) > self.max_body_bytes:
+            message = f"a body of {head.content_length} bytes was announced; at most {self.max_body_bytes} are taken"
+            return _refusal(413, "body_too_large", message, verdict)
+        if self.draining:
+            message = "this proxy is shutting down; try again"
+            return _refusal(503, "draining", message, verdict, retry_after=1)
+        if not self.upstream_ready:
+            message = "the model server is starting; try again"
+            return _refusal(503, "upstream_starting", message, verdict, retry_after=5)
+        return None
+
+    def _without_journal(
+        self,
+        client: ServerProtocol,
+        head: RequestHead,
+        verdict: Admission,
+        body: bytes,
+        error: Exception,
+        *,
+        complete: bool,
+    ) -> Exchange:
+        """Refuse what the journal cannot take, or let it pass and count it (``AUDIT_WHEN_FULL``)."""
+        if self._pass_when_full:
+            if self._writer is not None:
+                self._writer.count_unaudited()
+            return self._unaudited_exchange(client, head, verdict, body, complete=complete)
+        kind = "journal_full" if isinstance(error, JournalFullError) else "journal_failed"
+        message = f"{error}, so this call cannot be audited; try again"
+        return self._refused(
+            client, head, _refusal(503, kind, message, verdict, retry_after=5), complete=complete
+        )
+
+    def _unaudited_exchange(
+        self, client: ServerProtocol, head: RequestHead, verdict: Admission, body: bytes, *, complete: bool
+    ) -> Exchange:
+        exchange = Exchange(self._unaudited, client, self._no_journal, head, verdict.request_id_text)
+        client.exchange = exchange
+        if verdict.kind is Kind.HEALTH:
+            status, body = self.health()
+            exchange.answer(health_answer(status, body), Outcome.COMPLETE, request_complete=complete)
+        else:
+            exchange.request_begun(body, complete=complete)
+        return exchange
+
+    def _refused(
+        self, client: ServerProtocol, head: RequestHead, refusal: Refusal, *, complete: bool
+    ) -> Exchange:
+        """Answer a refusal; it is a record of its own unless too many come, or the journal has no room."""
+        journal: OpenExchange | NoJournal = self._no_journal
+        shell = self._unaudited
+        writer = self._writer
+        now = self.clock()
+        if writer is None or not writer.has_room_for_refusal():
+            self._budget.count(now, refusal)
+        elif self._budget.admit(now, refusal):
+            try:
+                journal = writer.begin(_start(client, head, refusal.caller), b"", last=False)
+                shell = self._audited
+            except (JournalFullError, JournalFailedError):
+                self._budget.count(now, refusal)
+        exchange = Exchange(shell, client, journal, head, refusal.caller.request_id_text)
+        client.exchange = exchange
+        exchange.refuse(refusal_answer(refusal), request_complete=complete)
+        return exchange
+
+    def refuse_unreadable(self, client: ServerProtocol, error: BadRequestError, raw: bytes) -> Exchange:
+        """Answer a request that could not be read.
+
+        Its fields are not kept: they may hold credentials in a form that redaction would not recognise.
+        """
+        request_id = new_request_id(time.time_ns() // 1_000_000)
+        caller = Caller(
+            request_id,
+            format_request_id(request_id),
+            None,
+            None,
+            None,
+            IdentitySource.CLAIMED,
+            None,
+            client.peer,
+        )
+        refusal = Refusal(error.status, "bad_request", error.message, caller)
+        return self._refused(client, unreadable_head(raw), refusal, complete=False)
+
+    # --- time and health ---------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Look at every limit; called about once a second."""
+        now = self.clock()
+        for connection in list(self.connections):
+            connection.tick(now)
+        self._pool.sweep(now)
+        writer = self._writer
+        if writer is not None and writer.has_room_for_refusal():
+            for tally in self._budget.drain(now):
+                _record_tally(writer, tally)
+
+    def health(self) -> tuple[int, bytes]:
+        """Answer for proxy, journal and upstream together: status and JSON body of ``/health``."""
+        writer = self._writer
+        journal = "failed" if writer is None else "ok" if writer.has_room(ADMISSION_ROOM) else "full"
+        upstream = "ok" if self.upstream_answers else "starting" if not self.upstream_ready else "unreachable"
+        proxy = "draining" if self.draining else "ok"
+        healthy = (proxy, journal, upstream) == ("ok", "ok", "ok")
+        body = {
+            "status": "ok" if healthy else "unavailable",
+            "proxy": proxy,
+            "journal": journal,
+            "upstream": upstream,
+        }
+        return (200 if healthy else 503), json.dumps(body).encode()
+
+    def connection_closed(self, connection: ServerProtocol) -> None:
+        """Forget a connection."""
+        self.connections.discard(connection)
+        if self.draining and not self.connections:
+            self.drained.set()
+
+    def drain(self) -> None:
+        """Close what rests; accept no new call on what is open."""
+        self.draining = True
+        if not self.connections:
+            self.drained.set()
+        for connection in list(self.connections):
+            connection.drain()
+
+    def interrupt_all(self, why: str) -> None:
+        """End every exchange that is still under way."""
+        for connection in list(self.connections):
+            connection.interrupt(ErrorInfo("drain_timeout", why))
+
+
+def _at_once(callback: Callable[[], None]) -> None:
+    """Durability of what is not journaled."""
+    callback()
+
+
+def _refusal(
+    status: int, code: str, message: str, verdict: Admission, retry_after: int | None = None
+) -> Refusal:
+    headers = () if retry_after is None else (("retry-after", str(retry_after)),)
+    return Refusal(status, code, message, Caller(*verdict[1:]), None, headers)
+
+
+def _record_tally(writer: JournalWriter, tally: Tally) -> None:
+    """One record for many refusals: no request of its own, and the count in its error."""
+    start = encode_request_start(
+        request_id=new_request_id(time.time_ns() // 1_000_000),
+        started_wall_ns=time.time_ns(),
+        started_mono_ns=time.monotonic_ns(),
+        method="",
+        target="",
+        header_lines=b"",
+        client_address="",
+        identity_source=IdentitySource.CLAIMED,
+        key_id=None,
+        source=None,
+        user=None,
+        request_type=None,
+    )
+    with contextlib.suppress(JournalFullError, JournalFailedError):
+        writer.begin(start, b"", last=True).end(
+            Outcome.REJECTED, tally.status, 0, ErrorInfo(tally.code, tally.message())
+        )
+
+
+def _start(client: ServerProtocol, head: RequestHead, caller: Admission | Caller) -> bytes:
+    return encode_request_start(
+        request_id=caller.request_id,
+        started_wall_ns=client.started_wall_ns,
+        started_mono_ns=client.started_mono_ns,
+        method=head.method.decode("latin-1"),
+        target=head.target.decode("latin-1"),
+        header_lines=head.record_lines,
+        client_address=caller.client_address,
+        identity_source=caller.identity_source,
+        key_id=caller.key_id,
+        source=caller.source,
+        user=caller.user,
+        request_type=caller.request_type,
+    )
+
+
+def unreadable_head(raw: bytes) -> RequestHead:
+    """Stand in for a head that could not be read: of its request line, what is plain is kept."""
+    method, _, rest = raw.partition(b"\r\n")[0][:1024].partition(b" ")
+    target = rest.partition(b" ")[0]
+    if not (
+        method.isalpha() and method.isupper() and target.isascii() and target.decode("ascii").isprintable()
+    ):
+        method = target = b""
+    fields = RequestFields(None, None, False, False, False, NO_CALLERS, b"", b"")
+    return RequestHead(method, target, target.partition(b"?")[0], 1, None, NO_CALLERS, b"", fields)
