@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from llm_audit.journal.frames import encode_response_start
 from llm_audit.journal.model import JournalFailedError, JournalFullError
 from llm_audit.proxy.answers import error_answer
 from llm_audit.proxy.exchange import TRANSITIONS, Exchange, ExchangeShell, State
 from llm_audit.proxy.gate import CallerHeaders
-from llm_audit.proxy.heads import RequestFields, RequestHead, ResponseHead
 from llm_audit.proxy.ports import ExchangeLimits
+from llm_audit.proxy.request_head import RequestFields, RequestHead
+from llm_audit.proxy.response_head import ResponseHead
 from llm_audit.record.schema import ErrorInfo, Outcome
 
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -30,6 +32,8 @@ class World:
         self.durable_at_once = True
         self.now = 100.0
         self.connecting: list[Exchange] = []
+        self.truncated = False
+        self.pass_when_full = False
 
     # client port
     def write(self, data: bytes, prefix: int, content: int) -> bool:
@@ -102,7 +106,7 @@ class World:
         fields = RequestFields(None, None, False, False, keep_alive, callers, b"", b"")
         head = RequestHead(method, b"/x", b"/x", http_minor, None, callers, b"", fields)
         limits = ExchangeLimits(client_timeout=30, upstream_timeout=600, max_duration=3600)
-        shell = ExchangeShell(self.connect, self.when_durable, lambda: self.now, limits)
+        shell = ExchangeShell(self.connect, self.when_durable, lambda: self.now, limits, self.pass_when_full)
         return Exchange(shell, self, self, head, ID)
 
     def waiting_exchange(self, *, http_minor: int = 1) -> Exchange:
@@ -307,6 +311,20 @@ def test_what_the_journal_cannot_take_does_not_reach_the_client(world: World, er
     assert "abort" in world.kinds()
     if isinstance(error, JournalFullError):
         assert world.the_end() == (Outcome.INTERRUPTED, 200, None, "journal_full")
+
+
+def test_by_policy_what_a_full_journal_cannot_take_passes_and_the_end_says_so(world: World) -> None:
+    world.pass_when_full = True
+    exchange = world.waiting_exchange()
+    exchange.upstream_received(response(chunked=True), b"one", complete=False)
+    world.journal_error = JournalFullError("full")
+    exchange.upstream_received(None, b"two", complete=False)
+    world.journal_error = None
+    exchange.upstream_received(None, b"three", complete=True)
+    assert world.sent().endswith(b"3\r\ntwo\r\n5\r\nthree\r\n0\r\n\r\n")
+    assert [entry[1] for entry in world.log if entry[0] == "journal"] == ["response"]
+    assert world.truncated
+    assert world.the_end() == (Outcome.COMPLETE, 200, 11, None)
 
 
 def test_after_its_end_nothing_moves_an_exchange(world: World) -> None:

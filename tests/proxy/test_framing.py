@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from llm_audit.proxy.framing import pieces_at_empty_lines
 
 BYTES = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"0", b"abc"])).map(b"".join)

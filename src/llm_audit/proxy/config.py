@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llm_audit.journal.model import Durability, RecordSettings
+from llm_audit.proxy.paths import Route
 from llm_audit.proxy.ports import ExchangeLimits
 
 
@@ -32,7 +33,7 @@ class ProxyConfig:
     max_body_bytes: int = 64 * 2**20
     api_keys: Path | None = None
     gateway_secret: str | None = field(default=None, repr=False)
-    extra_paths: tuple[str, ...] = ()
+    extra_paths: tuple[Route, ...] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
 

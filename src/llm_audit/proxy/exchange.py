@@ -29,8 +29,9 @@ from typing import Final
 from llm_audit.journal.frames import encode_response_start
 from llm_audit.journal.model import JournalFailedError, JournalFullError
 from llm_audit.proxy.answers import Answer, answer_head, error_answer
-from llm_audit.proxy.heads import RequestHead, ResponseHead
-from llm_audit.proxy.ports import ClientPort, ExchangeLimits, JournalPort, UpstreamPort
+from llm_audit.proxy.ports import ClientPort, ExchangeLimits, JournalPort, TruncatedJournal, UpstreamPort
+from llm_audit.proxy.request_head import RequestHead
+from llm_audit.proxy.response_head import ResponseHead
 from llm_audit.record.schema import ErrorInfo, Outcome
 
 
@@ -72,6 +73,8 @@ class ExchangeShell:
     clock: Callable[[], float]
     """Monotonic seconds."""
     limits: ExchangeLimits
+    pass_when_full: bool = False
+    """``AUDIT_WHEN_FULL``: whether an exchange goes on, marked, once the journal cannot take a frame of it."""
 
 
 CHUNK_END: Final = b"\r\n"
@@ -147,8 +150,8 @@ class Exchange:
         try:
             self._journal.request_body(data, last=complete)
         except (JournalFullError, JournalFailedError) as error:
-            self.journal_lost(error)
-            return
+            if not self._goes_on_without(error):
+                return
         if data:
             self._body.append(data)
             self.body_bytes += len(data)
@@ -183,16 +186,15 @@ class Exchange:
         try:
             if head is None:
                 self._journal.response_body(body, last=complete)
-                wire, prefix = self._framed(b"", body)
             else:
                 self._move(_RESPONDING)
                 self._journal.response(
                     encode_response_start(head.status, head.record_lines), body, last=complete
                 )
-                wire, prefix = self._framed(self._client_head(head), body)
         except (JournalFullError, JournalFailedError) as error:
-            self.journal_lost(error)
-            return
+            if not self._goes_on_without(error):
+                return
+        wire, prefix = self._framed(b"" if head is None else self._client_head(head), body)
         if complete:
             self._upstream = None
             if self._chunk_response:
@@ -262,8 +264,8 @@ class Exchange:
         try:
             self._journal.response(encode_response_start(answer.status, answer.lines), answer.body, last=True)
         except (JournalFullError, JournalFailedError) as error:
-            self.journal_lost(error)
-            return
+            if not self._goes_on_without(error):
+                return
         head = answer_head(answer, self.request_id_text, keep_alive=self.keep_alive)
         body = b"" if self.head.method == b"HEAD" else answer.body
         self._finish(head + body, len(head), len(body))
@@ -325,6 +327,14 @@ class Exchange:
         self._drop_upstream()
         self._end(Outcome.INTERRUPTED, error)
         self._client.reset()
+
+    def _goes_on_without(self, error: Exception) -> bool:
+        """Decide about a frame that the journal cannot take: go on, marked as truncated, or end here."""
+        if self._shell.pass_when_full and isinstance(error, JournalFullError):
+            self._journal = TruncatedJournal(self._journal)
+            return True
+        self.journal_lost(error)
+        return False
 
     def journal_lost(self, error: Exception) -> None:
         """End at once: the journal cannot take what came. The client is reset, so that it knows."""

@@ -43,6 +43,9 @@ class UpstreamPort(Protocol):
 class JournalPort(Protocol):
     """The exchange's part of the journal (``journal.writer.OpenExchange``)."""
 
+    truncated: bool
+    """Set where bytes were let through that the journal could not take."""
+
     def request_body(self, data: bytes, *, last: bool) -> None:
         """Append a piece of the request's body."""
 
@@ -65,3 +68,51 @@ class ExchangeLimits:
     client_timeout: float = 30.0
     upstream_timeout: float = 600.0
     max_duration: float = 3600.0
+
+
+class NoJournal:
+    """The journal port of what is not audited: model lists, health checks, refusals that are only counted."""
+
+    __slots__ = ("truncated",)
+
+    def __init__(self) -> None:
+        self.truncated = False
+
+    def request_body(self, data: bytes, *, last: bool) -> None:
+        """Keep nothing."""
+
+    def response(self, start: bytes, body: bytes, *, last: bool) -> None:
+        """Keep nothing."""
+
+    def response_body(self, data: bytes, *, last: bool) -> None:
+        """Keep nothing."""
+
+    def end(
+        self,
+        outcome: Outcome,  # noqa: ARG002 - as JournalPort
+        status_code: int | None,  # noqa: ARG002
+        delivered_bytes: int | None,  # noqa: ARG002
+        error: ErrorInfo | None,  # noqa: ARG002
+    ) -> int:
+        """Keep nothing."""
+        return -1
+
+
+class TruncatedJournal(NoJournal):
+    """The journal port of an exchange that goes on though the journal could not take a frame of it.
+
+    No frame follows, so that none is missing in the middle; the end is kept, in the room reserved for it.
+    """
+
+    __slots__ = ("_journal",)
+
+    def __init__(self, journal: JournalPort) -> None:
+        super().__init__()
+        journal.truncated = True
+        self._journal = journal
+
+    def end(
+        self, outcome: Outcome, status_code: int | None, delivered_bytes: int | None, error: ErrorInfo | None
+    ) -> int:
+        """Append the end, marked as truncated."""
+        return self._journal.end(outcome, status_code, delivered_bytes, error)

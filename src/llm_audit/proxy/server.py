@@ -15,15 +15,10 @@ import httptools
 
 from llm_audit.proxy.answers import error_answer
 from llm_audit.proxy.exchange import Exchange, State
+from llm_audit.proxy.fields import MAX_HEAD_BYTES
 from llm_audit.proxy.framing import pieces_at_empty_lines
-from llm_audit.proxy.heads import (
-    MAX_HEAD_BYTES,
-    BadRequestError,
-    RequestHead,
-    read_request_head,
-    without_upgrade,
-)
 from llm_audit.proxy.outflow import Outflow, TransportOutflow, outflow_for
+from llm_audit.proxy.request_head import BadRequestError, RequestHead, read_request_head, without_upgrade
 from llm_audit.record.schema import ErrorInfo
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from llm_audit.proxy.answers import health_answer, refusal_answer
 from llm_audit.proxy.config import ProxyConfig
 from llm_audit.proxy.exchange import Exchange, ExchangeShell
 from llm_audit.proxy.gate import Admission, CallerHeaders, Gate, Kind
-from llm_audit.proxy.heads import BadRequestError, RequestFields, RequestHead
+from llm_audit.proxy.ports import NoJournal
 from llm_audit.proxy.refusals import Caller, Refusal, RefusalBudget, Tally
+from llm_audit.proxy.request_head import BadRequestError, RequestFields, RequestHead
 from llm_audit.proxy.upstream import UpstreamPool
 from llm_audit.record.identity import format_request_id, new_request_id
 from llm_audit.record.schema import ErrorInfo, IdentitySource, Outcome
@@ -28,32 +29,10 @@ if TYPE_CHECKING:
 ADMISSION_ROOM: Final = 64 * 1024
 """Bytes beyond the request that must be free for a call to be accepted."""
 
+REFUSAL_ROOM: Final = 2048
+"""Bytes of journal that a refusal takes beside its head."""
+
 NO_CALLERS: Final = CallerHeaders()
-
-
-class NoJournal:
-    """The journal port of what is not audited: model lists, health checks, refusals that are only counted."""
-
-    __slots__ = ()
-
-    def request_body(self, data: bytes, *, last: bool) -> None:
-        """Keep nothing."""
-
-    def response(self, start: bytes, body: bytes, *, last: bool) -> None:
-        """Keep nothing."""
-
-    def response_body(self, data: bytes, *, last: bool) -> None:
-        """Keep nothing."""
-
-    def end(
-        self,
-        outcome: Outcome,  # noqa: ARG002 - as OpenExchange
-        status_code: int | None,  # noqa: ARG002
-        delivered_bytes: int | None,  # noqa: ARG002
-        error: ErrorInfo | None,  # noqa: ARG002
-    ) -> int:
-        """Keep nothing."""
-        return -1
 
 
 class Service:
@@ -77,7 +56,9 @@ class Service:
         self._pool = pool
         self._budget = RefusalBudget()
         self._writer: JournalWriter | None = None
-        self._unaudited = ExchangeShell(pool.connect, _at_once, self.clock, config.limits)
+        self._unaudited = ExchangeShell(
+            pool.connect, _at_once, self.clock, config.limits, config.pass_when_full
+        )
         self._audited = self._unaudited
         self._no_journal = NoJournal()
 
@@ -91,7 +72,9 @@ class Service:
     def use_writer(self, writer: JournalWriter) -> None:
         """Begin a boot."""
         self._writer = writer
-        self._audited = ExchangeShell(self._pool.connect, writer.when_durable, self.clock, self.limits)
+        self._audited = ExchangeShell(
+            self._pool.connect, writer.when_durable, self.clock, self.limits, self._pass_when_full
+        )
 
     def journal_failed(self, error: Exception) -> None:
         """End every exchange that is under way: the boot is over."""
@@ -182,22 +165,30 @@ class Service:
         self, client: ServerProtocol, head: RequestHead, refusal: Refusal, *, complete: bool
     ) -> Exchange:
         """Answer a refusal; it is a record of its own unless too many come, or the journal has no room."""
-        journal: OpenExchange | NoJournal = self._no_journal
-        shell = self._unaudited
-        writer = self._writer
-        now = self.clock()
-        if writer is None or not writer.has_room_for_refusal():
-            self._budget.count(now, refusal)
-        elif self._budget.admit(now, refusal):
-            try:
-                journal = writer.begin(_start(client, head, refusal.caller), b"", last=False)
-                shell = self._audited
-            except (JournalFullError, JournalFailedError):
-                self._budget.count(now, refusal)
-        exchange = Exchange(shell, client, journal, head, refusal.caller.request_id_text)
+        journal = self._refusal_journal(client, head, refusal)
+        shell = self._unaudited if journal is None else self._audited
+        exchange = Exchange(shell, client, journal or self._no_journal, head, refusal.caller.request_id_text)
         client.exchange = exchange
         exchange.refuse(refusal_answer(refusal), request_complete=complete)
         return exchange
+
+    def _refusal_journal(
+        self, client: ServerProtocol, head: RequestHead, refusal: Refusal
+    ) -> OpenExchange | None:
+        """Begin the refusal's record, or count it where there is no room or too many come."""
+        now = self.clock()
+        writer = self._writer
+        if writer is None:
+            self._budget.count(now, refusal)
+            return None
+        if not self._budget.admit(now, refusal):
+            return None
+        start = _start(client, head, refusal.caller)
+        if writer.room_for_refusal(len(start) + REFUSAL_ROOM):
+            with contextlib.suppress(JournalFullError, JournalFailedError):
+                return writer.begin(start, b"", last=False)
+        self._budget.count(now, refusal)
+        return None
 
     def refuse_unreadable(self, client: ServerProtocol, error: BadRequestError, raw: bytes) -> Exchange:
         """Answer a request that could not be read.
@@ -227,7 +218,7 @@ class Service:
             connection.tick(now)
         self._pool.sweep(now)
         writer = self._writer
-        if writer is not None and writer.has_room_for_refusal():
+        if writer is not None and writer.room_for_refusal(0):
             for tally in self._budget.drain(now):
                 _record_tally(writer, tally)
 

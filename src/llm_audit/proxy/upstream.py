@@ -10,13 +10,9 @@ from typing import Final, cast
 import httptools
 
 from llm_audit.proxy.exchange import Exchange, State
-from llm_audit.proxy.heads import (
-    MAX_HEAD_BYTES,
-    BadResponseError,
-    ResponseHead,
-    read_response_head,
-)
+from llm_audit.proxy.fields import MAX_HEAD_BYTES
 from llm_audit.proxy.outflow import Outflow, TransportOutflow, outflow_for
+from llm_audit.proxy.response_head import BadResponseError, ResponseHead, read_response_head
 from llm_audit.record.schema import ErrorInfo
 
 IDLE_LIMIT: Final = 4.0
