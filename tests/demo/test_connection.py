@@ -51,7 +51,7 @@ def on_server(scenario, **settings):
 
 async def until(condition):
     """Let the server work until something is so."""
-    while not condition():  # noqa: ASYNC110 - the server has no reason to raise an event for its counters
+    while not condition():
         await asyncio.sleep(0.001)
 
 

@@ -77,8 +77,8 @@ class UpstreamConnection(asyncio.Protocol):
                 self._parser.feed_data(data)
             elif data:
                 self._spent = True
-        except (httptools.HttpParserError, BadResponseError) as error:
-            if not self._complete:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, BadResponseError) as error:
+            if not (self._in_body and self._complete):
                 self._malformed(exchange, head, str(error))
                 return
             self._spent = True
@@ -174,6 +174,8 @@ class UpstreamConnection(asyncio.Protocol):
             if end < 4:
                 if len(data) > MAX_HEAD_BYTES:
                     raise BadResponseError(f"a response head of more than {MAX_HEAD_BYTES} bytes came")
+                if b"\n\n" in data:
+                    raise BadResponseError("lines of the response's head end without CR")
                 self._head += data
                 return None, b""
             raw, data = data[:end], data[end:]
