@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llm_audit.journal.model import Durability, RecordSettings
-from llm_audit.proxy.paths import Route
 from llm_audit.proxy.ports import ExchangeLimits
 
 
@@ -33,7 +32,7 @@ class ProxyConfig:
     max_body_bytes: int = 64 * 2**20
     api_keys: Path | None = None
     gateway_secret: str | None = field(default=None, repr=False)
-    extra_paths: tuple[Route, ...] = ()
+    extra_paths: tuple[str, ...] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
 
