@@ -24,6 +24,7 @@ from llm_audit.proxy.keys import KeyRing
 from llm_audit.proxy.paths import PathTable
 from llm_audit.proxy.server import ServerProtocol
 from llm_audit.proxy.service import Service
+from llm_audit.proxy.unaudited import UnauditedCounter
 from llm_audit.proxy.upstream import UpstreamPool
 from llm_audit.proxy.usage_plan import UsagePlan
 
@@ -268,7 +269,8 @@ async def stage(directory: Path, *scripts: Script, **settings: object) -> AsyncI
     if config.api_keys is not None:
         keys, plan = KeyRing(config.api_keys), UsagePlan(directory / "counters")
     gate = Gate(PathTable(config.extra_paths), keys=keys, plan=plan, gateway_secret=config.gateway_secret)
-    service = Service(loop, config, gate, pool)
+    passed = UnauditedCounter(config.writer_dir)
+    service = Service(loop, config, gate, pool, passed)
     writer = JournalWriter.open(
         config.writer_dir,
         settings=RecordSettings(),
@@ -293,6 +295,7 @@ async def stage(directory: Path, *scripts: Script, **settings: object) -> AsyncI
             upstream.writer.transport.abort()
         await asyncio.sleep(0)
         writer.close()
+        passed.close()
         if plan is not None:
             plan.close()
 

@@ -212,11 +212,16 @@ def test_a_full_journal_refuses_new_calls_and_lets_open_ones_end(tmp_path: Path)
 def test_by_policy_a_full_journal_lets_calls_pass_unaudited_and_counts_them(tmp_path: Path) -> None:
     async def main() -> None:
         async with stage(tmp_path, journal_limit_bytes=8 * 2**20, pass_when_full=True) as on:
-            calls = 0
-            while not on.writer.unaudited:
+            while not on.service.passed.read().calls:
                 assert (await on.ask(call(b"x" * 200_000)))[0] == 200
-                calls += 1
-                assert calls < 100
+                assert len(on.model.calls) < 100
+            later(on, 2)  # there is room for a small record all the same
+            assert on.service.passed.read().calls == 0
+            gap = (await on.exchanges(on.writer.next_sequence))[-1].end
+            assert gap is not None
+            assert gap.error is not None
+            assert gap.error.type == "unaudited"
+            assert gap.error.message.startswith("1 calls passed without a record between 20")
 
     play(main)
 

@@ -17,11 +17,13 @@ from llm_audit.proxy.config import ProxyConfig
 from llm_audit.proxy.exchange import Exchange, ExchangeShell
 from llm_audit.proxy.gate import Admission, CallerHeaders, Gate, Kind
 from llm_audit.proxy.ports import NoJournal
-from llm_audit.proxy.refusals import Caller, Refusal, RefusalBudget, Tally
+from llm_audit.proxy.refusals import Caller, Refusal, RefusalBudget
 from llm_audit.proxy.request_head import BadRequestError, RequestFields, RequestHead
+from llm_audit.proxy.unaudited import UnauditedCounter
 from llm_audit.proxy.upstream import UpstreamPool
 from llm_audit.record.identity import format_request_id, new_request_id
 from llm_audit.record.schema import ErrorInfo, IdentitySource, Outcome
+from llm_audit.record.times import iso_from_ms
 
 if TYPE_CHECKING:
     from llm_audit.proxy.server import ServerProtocol
@@ -39,7 +41,12 @@ class Service:
     """One worker's state; every method runs on its event loop."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, config: ProxyConfig, gate: Gate, pool: UpstreamPool
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: ProxyConfig,
+        gate: Gate,
+        pool: UpstreamPool,
+        passed: UnauditedCounter,
     ) -> None:
         self.loop = loop
         self.clock: Callable[[], float] = loop.time
@@ -51,6 +58,7 @@ class Service:
         """Set once nothing is open any more while draining."""
         self.upstream_ready: bool = not config.upstream_is_launched
         self.upstream_answers = False
+        self.passed = passed
         self._pass_when_full = config.pass_when_full
         self._gate = gate
         self._pool = pool
@@ -140,8 +148,7 @@ class Service:
     ) -> Exchange:
         """Refuse what the journal cannot take, or let it pass and count it (``AUDIT_WHEN_FULL``)."""
         if self._pass_when_full:
-            if self._writer is not None:
-                self._writer.count_unaudited()
+            self.passed.count()
             return self._unaudited_exchange(client, head, verdict, body, complete=complete)
         kind = "journal_full" if isinstance(error, JournalFullError) else "journal_failed"
         message = f"{error}, so this call cannot be audited; try again"
@@ -220,7 +227,22 @@ class Service:
         writer = self._writer
         if writer is not None and writer.room_for_refusal(0):
             for tally in self._budget.drain(now):
-                _record_tally(writer, tally)
+                _record_without_request(
+                    writer, Outcome.REJECTED, tally.status, ErrorInfo(tally.code, tally.message())
+                )
+            self._record_gap(writer)
+
+    def _record_gap(self, writer: JournalWriter) -> None:
+        """Record how many calls passed unaudited, now that the journal takes frames again."""
+        taken = self.passed.read()
+        if not taken.calls:
+            return
+        message = (
+            f"{taken.calls} calls passed without a record between {iso_from_ms(taken.first_wall_ms)} and"
+            f" {iso_from_ms(taken.last_wall_ms)}: the journal could not take them, and AUDIT_WHEN_FULL is pass"
+        )
+        if _record_without_request(writer, Outcome.INTERRUPTED, None, ErrorInfo("unaudited", message)):
+            writer.when_durable(lambda: self.passed.recorded(taken))
 
     def health(self) -> tuple[int, bytes]:
         """Answer for proxy, journal and upstream together: status and JSON body of ``/health``."""
@@ -269,8 +291,10 @@ def _refusal(
     return Refusal(status, code, message, Caller(*verdict[1:]), None, headers)
 
 
-def _record_tally(writer: JournalWriter, tally: Tally) -> None:
-    """One record for many refusals: no request of its own, and the count in its error."""
+def _record_without_request(
+    writer: JournalWriter, outcome: Outcome, status: int | None, error: ErrorInfo
+) -> bool:
+    """Append a record that stands for many calls; tells whether the journal took it."""
     start = encode_request_start(
         request_id=new_request_id(time.time_ns() // 1_000_000),
         started_wall_ns=time.time_ns(),
@@ -285,10 +309,11 @@ def _record_tally(writer: JournalWriter, tally: Tally) -> None:
         user=None,
         request_type=None,
     )
-    with contextlib.suppress(JournalFullError, JournalFailedError):
-        writer.begin(start, b"", last=True).end(
-            Outcome.REJECTED, tally.status, 0, ErrorInfo(tally.code, tally.message())
-        )
+    try:
+        writer.begin(start, b"", last=True).end(outcome, status, 0, error)
+    except (JournalFullError, JournalFailedError):
+        return False
+    return True
 
 
 def _start(client: ServerProtocol, head: RequestHead, caller: Admission | Caller) -> bytes:

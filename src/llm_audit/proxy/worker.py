@@ -24,6 +24,7 @@ from llm_audit.proxy.keys import KeyRing
 from llm_audit.proxy.paths import PathTable
 from llm_audit.proxy.server import ServerProtocol
 from llm_audit.proxy.service import Service
+from llm_audit.proxy.unaudited import UnauditedCounter
 from llm_audit.proxy.upstream import UpstreamPool
 from llm_audit.proxy.usage_plan import UsagePlan
 
@@ -66,7 +67,8 @@ class Worker:
         upstream_tls = ssl.create_default_context() if config.upstream_tls else None
         pool = UpstreamPool(loop, config.upstream_host, config.upstream_port, upstream_tls, config.authority)
         gate = _gate(config)
-        service = self._service = Service(loop, config, gate, pool)
+        passed = UnauditedCounter(config.writer_dir)
+        service = self._service = Service(loop, config, gate, pool, passed)
         service.use_writer(await loop.run_in_executor(None, self._open_writer, loop))
         self._watch(loop)
         server = await loop.create_server(
