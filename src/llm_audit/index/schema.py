@@ -214,9 +214,6 @@ def item_from_document(
     settings = settings or ItemSettings()
     stem = stem_of(key)
     request_id, started_at = _require_document(head, stem)
-    request, response = _part(head, "request"), _part(head, "response")
-    usage, model, writer = _part(head, "usage"), _part(head, "model"), _part(head, "writer")
-    client, identity = _part(head, "client"), _part(head, "identity")
     return Item(
         stem=stem,
         source=_identity(head, "source"),
@@ -228,32 +225,49 @@ def item_from_document(
         outcome=head["outcome"][:DERIVED_STRING_LIMIT],
         latency_ms=min(head["latencyMs"], LATENCY_LIMIT),
         time_to_first_chunk_ms=_count(head.get("timeToFirstChunkMs")),
-        operation=_short(head.get("operation")),
-        model=_short(model.get("served")) or _short(model.get("requested")),
         stream=head.get("stream") is True,
-        input_tokens=_count(usage.get("inputTokens")),
-        output_tokens=_count(usage.get("outputTokens")),
-        total_tokens=_count(usage.get("totalTokens")),
-        finish_reasons=_finish_reasons(head.get("finishReasons")),
         prompt_preview=_text(head.get("promptPreview"), settings.preview_characters),
         response_preview=_text(head.get("responsePreview"), settings.preview_characters),
-        request_bytes=_count(request.get("bytes")),
-        response_bytes=_count(response.get("bytes")),
-        request_sha256=_short(request.get("sha256")),
-        response_sha256=_short(response.get("sha256")),
         audit_bucket=bucket,
         audit_object_key=key,
         audit_object_sha256=sha256,
-        client_address=_short(client.get("address")),
-        user_agent=_short(client.get("userAgent")),
-        identity_source=_short(identity.get("source")),
-        key_id=_short(identity.get("keyId")),
-        writer_id=_short(writer.get("id")),
-        sequence=_count(writer.get("sequence")),
         schema_version=head["schemaVersion"],
         status_shard=shard_of(stem, settings.status_shards),
         expires_at=_expires_at(started_at, settings.retention_days),
+        **_model_fields(head),
+        **_origin_fields(head),
     )
+
+
+def _model_fields(head: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the model server did: model, tokens, sizes."""
+    request, response = _part(head, "request"), _part(head, "response")
+    usage, model = _part(head, "usage"), _part(head, "model")
+    return {
+        "operation": _short(head.get("operation")),
+        "model": _short(model.get("served")) or _short(model.get("requested")),
+        "input_tokens": _count(usage.get("inputTokens")),
+        "output_tokens": _count(usage.get("outputTokens")),
+        "total_tokens": _count(usage.get("totalTokens")),
+        "finish_reasons": _finish_reasons(head.get("finishReasons")),
+        "request_bytes": _count(request.get("bytes")),
+        "response_bytes": _count(response.get("bytes")),
+        "request_sha256": _short(request.get("sha256")),
+        "response_sha256": _short(response.get("sha256")),
+    }
+
+
+def _origin_fields(head: Mapping[str, Any]) -> dict[str, Any]:
+    """Give where the call came from, and which writer recorded it."""
+    client, identity, writer = _part(head, "client"), _part(head, "identity"), _part(head, "writer")
+    return {
+        "client_address": _short(client.get("address")),
+        "user_agent": _short(client.get("userAgent")),
+        "identity_source": _short(identity.get("source")),
+        "key_id": _short(identity.get("keyId")),
+        "writer_id": _short(writer.get("id")),
+        "sequence": _count(writer.get("sequence")),
+    }
 
 
 def _require_document(head: Mapping[str, Any], stem: str) -> tuple[str, str]:

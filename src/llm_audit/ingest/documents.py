@@ -62,6 +62,8 @@ def read_head(chunks: Iterable[bytes]) -> Head:
         if size > WHOLE_LIMIT:
             break
     if size > WHOLE_LIMIT:
+        if not b"".join(begin).lstrip(b" \t\r\n").startswith(b"{"):
+            raise NotAnAuditDocumentError("the object is no JSON document (it does not begin with {)")
         skipper = BodySkipper()
         for piece in chain(begin, pieces):
             skipper.feed(piece)

@@ -13,9 +13,10 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from llm_audit.cli.facts import facts_of
 from llm_audit.cli.reading import ProblemError, open_index, open_objects, problems
 from llm_audit.cli.settings import READING, Settings, with_settings
-from llm_audit.cli.terminal import cell, console, harmless, shown_bytes, shown_ms
+from llm_audit.cli.terminal import cell, console, harmless
 from llm_audit.index.index import IndexMissingError
 from llm_audit.index.schema import Item
 from llm_audit.query.transcript import Turn, body_bytes, transcript
@@ -149,7 +150,7 @@ def _print(found: Found, document: dict[str, Any]) -> None:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
-    for name, value in _facts(document):
+    for name, value in facts_of(document):
         facts.add_row(cell(name), cell(value))
     facts.add_row(cell("object"), cell(found.key))
     verdicts = {None: "not indexed", True: "as indexed", False: "NOT AS INDEXED"}
@@ -162,60 +163,3 @@ def _print(found: Found, document: dict[str, Any]) -> None:
         for turn in turns or (Turn("nothing is kept", ""),):
             screen.print(Text(harmless(turn.role, one_line=True), style="bold cyan"), soft_wrap=True)
             screen.print(Text(harmless(turn.text)), soft_wrap=True)
-
-
-def _facts(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Give what is worth reading of a record's head, leniently: any member may be missing or strange."""
-
-    def part(name: str) -> dict[str, Any]:
-        value = document.get(name)
-        return value if isinstance(value, dict) else {}
-
-    identity, model, usage, error = part("identity"), part("model"), part("usage"), part("error")
-    request, response, client, writer = part("request"), part("response"), part("client"), part("writer")
-    lines = (
-        ("request id", (document.get("requestId"),)),
-        ("caller", (document.get("source"), document.get("user"), document.get("requestType"))),
-        ("identity", (identity.get("source"), identity.get("keyId"))),
-        ("client", (client.get("address"), client.get("userAgent"))),
-        ("began", (document.get("startedAt"),)),
-        (
-            "took",
-            (
-                _ms(document.get("latencyMs")),
-                _labelled("first chunk", _ms(document.get("timeToFirstChunkMs"))),
-            ),
-        ),
-        ("ended", (document.get("outcome"), _labelled("status", document.get("statusCode")))),
-        ("error", (error.get("type"), error.get("message"))),
-        ("call", (request.get("method"), request.get("path"), document.get("operation"))),
-        ("model", (model.get("served") or model.get("requested"),)),
-        ("tokens", (_labelled("in", usage.get("inputTokens")), _labelled("out", usage.get("outputTokens")))),
-        ("finish", tuple(document.get("finishReasons") or ())),
-        ("request", (_size(request.get("bytes")), request.get("contentType"))),
-        ("response", (_size(response.get("bytes")), response.get("contentType"))),
-        (
-            "writer",
-            (
-                writer.get("id"),
-                _labelled("boot", writer.get("boot")),
-                _labelled("sequence", writer.get("sequence")),
-            ),
-        ),
-    )
-    for name, values in lines:
-        shown = " · ".join(str(value) for value in values if value not in (None, ""))
-        if shown:
-            yield name, shown
-
-
-def _labelled(label: str, value: Any) -> str | None:
-    return None if value in (None, "") else f"{label} {value}"
-
-
-def _ms(value: Any) -> str:
-    return shown_ms(value) if isinstance(value, int) else ""
-
-
-def _size(value: Any) -> str:
-    return shown_bytes(value) if isinstance(value, int) else ""
