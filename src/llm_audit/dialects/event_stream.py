@@ -53,7 +53,7 @@ def _window(text: bytes) -> list[Event]:
 
 
 def _blocks(text: bytes) -> list[Event]:
-    return [event for block in text.split(b"\n\n") if (event := _event(block)) is not None]
+    return [event for block in text.split(b"\n\n") if block and (event := _event(block))]
 
 
 def _event(block: bytes) -> Event | None:
