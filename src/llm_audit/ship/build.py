@@ -97,7 +97,7 @@ def build_stub(ended: EndedExchange, previous_sha256: str | None, reason: str) -
     It keeps the sequence and the chain whole, so that the omission shows; it has no bodies. ``reason`` goes into
     ``error``. A stub without a readable request starts when its writer's boot opened.
     """
-    record = replace(_undescribed(ended, previous_sha256), error=ErrorInfo(QUARANTINED, reason))
+    record = replace(_undescribed(ended, previous_sha256), error=ErrorInfo(QUARANTINED, encodable(reason)))
     return _built(ended, record, is_stub=True)
 
 
@@ -105,14 +105,14 @@ def _undescribed(ended: EndedExchange, previous_sha256: str | None) -> Record:
     """Give the record as far as it needs no body; whatever cannot be read is None."""
     request, end, opening = ended.request, ended.end, ended.opening
     headers = header_fields(request.header_lines) if request else ()
-    path, mark, query = request.target.partition("?") if request else ("", "", "")
+    path, mark, query = encodable(request.target).partition("?") if request else ("", "", "")
     started_ns = request.started_wall_ns if request else opening.opened_wall_ns
     return Record(
         request_id=_request_id(ended),
-        source=request.source if request else None,
-        user=request.user if request else None,
-        request_type=request.request_type if request else None,
-        identity=Identity(request.identity_source, request.key_id)
+        source=_text(request and request.source),
+        user=_text(request and request.user),
+        request_type=_text(request and request.request_type),
+        identity=Identity(request.identity_source, _text(request.key_id))
         if request
         else Identity(IdentitySource.CLAIMED),
         started_at_ms=started_ns // _NS_PER_MS,
@@ -129,11 +129,11 @@ def _undescribed(ended: EndedExchange, previous_sha256: str | None) -> Record:
         stream=False,
         prompt_preview=None,
         response_preview=None,
-        client=Client((request and request.client_address) or None, first_value(headers, "user-agent")),
+        client=Client(_text(request and request.client_address) or None, first_value(headers, "user-agent")),
         writer=WriterPosition(opening.writer_id, opening.boot, ended.sequence, previous_sha256),
         proxy_version=opening.settings.proxy_version,
         request=RequestPart(
-            method=(request and request.method) or None,
+            method=_text(request and request.method) or None,
             path=path or None,
             query=query if mark else None,
             headers=headers,
@@ -189,6 +189,7 @@ def _interpret(request: RequestPart, body: bytes, answer: _Answer, preview_chars
         response_content_type=first_value(answer.headers, "content-type"),
         response_encoding=first_value(answer.headers, "content-encoding"),
         response_body=answer.body,
+        response_metadata=first_value(answer.headers, "metadata"),
         preview_chars=preview_chars,
     )
 
@@ -209,7 +210,7 @@ def _as_set(record: Record, content: str, end: End) -> Record:
 def _error(end: End, interpreted: ErrorInfo | None) -> ErrorInfo | None:
     """Give the proxy's own error before the model server's, and what is missing before what was said."""
     if end.error is not None:
-        return end.error
+        return ErrorInfo(encodable(end.error.type), encodable(end.error.message))
     if end.truncated:
         return ErrorInfo(
             TRUNCATED, "the journal was full and AUDIT_WHEN_FULL=pass: more was passed on than is recorded"
@@ -249,6 +250,17 @@ def _request_id(ended: EndedExchange) -> str:
 def _ms_between(from_ns: int, to_ns: int) -> int:
     """Whole milliseconds, never negative: frames of a damaged clock must not make a record that nobody can read."""
     return max(0, (to_ns - from_ns) // _NS_PER_MS)
+
+
+def _text(value: str | None) -> str | None:
+    return None if value is None else encodable(value)
+
+
+def encodable(text: str) -> str:
+    """Give the text as it is, or, where it holds lone surrogates (bytes that were no UTF-8), those escaped."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def header_fields(lines: bytes) -> Headers:

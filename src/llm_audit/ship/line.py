@@ -89,7 +89,6 @@ class Line:
                 return self._unread.popleft()
             if self._caution and any(not entry.refusals for entry in self._open.values()):
                 return None
-            self._caution = max(0, self._caution - 1)
             entry = self._open[place] = Entry(self._unread.popleft(), self._last)
             return entry
         return None
@@ -104,6 +103,7 @@ class Line:
         It is not where a later record was already built on another digest than the one that lies there.
         """
         del self._open[place]
+        self._caution = max(0, self._caution - 1)
         if sha256 == built_sha256:
             return True
         is_last = self._last is not None and self._last.place == place

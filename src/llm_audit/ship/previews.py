@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import orjson
 
-PREVIEW_BYTES = 64 * 1024
+PREVIEW_BYTES = 48 * 1024
 """Bytes that one preview may take in the object, escapes included.
 
-Two of them, the chunk times and the largest header block that the proxy takes stay within ``HEAD_LIMIT``,
-whatever ``AUDIT_BODY_PREVIEW`` says; 65,536 ASCII characters fit.
+Two of them, the chunk times (60 KB) and a header block of 64 KB stay within ``HEAD_LIMIT``, whatever
+``AUDIT_BODY_PREVIEW`` says.
 """
 
 

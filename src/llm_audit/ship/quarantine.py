@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_audit.journal.model import EndedExchange
+from llm_audit.ship.folders import private_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,7 @@ def quarantined(ended: EndedExchange, reason: str, *, with_frames: bool = True) 
 
 def keep(root: Path, quarantined: Quarantined) -> Path:
     """Write the folder, durably; give its path. Raises OSError."""
-    folder = root / quarantined.folder
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = private_folder(root / quarantined.folder)
     for name, content in quarantined.files:
         descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:

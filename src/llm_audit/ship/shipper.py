@@ -15,13 +15,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llm_audit.journal.model import EndedExchange
-from llm_audit.ship.build import build, build_stub
+from llm_audit.ship.build import BuiltRecord, build, build_stub
+from llm_audit.ship.folders import private_folder
 from llm_audit.ship.ledger import Ledger, LedgerError, Mark, StoredRecord
 from llm_audit.ship.line import WINDOW_RECORDS, Entry
 from llm_audit.ship.lock import ShipLock
@@ -30,7 +30,7 @@ from llm_audit.ship.putters import Job, Putters, Settled
 from llm_audit.ship.quarantine import Quarantined, quarantined
 from llm_audit.ship.retry import RetryPolicy
 from llm_audit.ship.status import Tally, report, write_status
-from llm_audit.ship.writers import Writer, Writers
+from llm_audit.ship.writers import Writer, Writers, describe
 from llm_audit.store.objects import ObjectStore
 
 _LOG = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Shipper:
         Raises ShipLockedError, LedgerError and OSError.
         """
         self._config = config
-        config.journal.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(config.journal)
         self._lock = ShipLock(config.journal)
         self._ledger = Ledger(config.journal / "ledger.sqlite3")
         self._writers = Writers(config.journal, self._ledger, config.orphan_after_s)
@@ -96,17 +96,18 @@ class Shipper:
             retry=self._config.retry,
             on_settled=lambda: _wake(loop, self._more),
         )
-        telling = None if self._notifier is None else asyncio.create_task(self._notifier.run())
         stopping = asyncio.create_task(_forward(stop, self._more))
+        telling = None if self._notifier is None else asyncio.create_task(self._notifier.run())
         try:
             while not stop.is_set():
                 await self._turn_and_rest("shipping")
-            await self._drain()
+            deadline = time.monotonic() + self._config.drain_s
+            await self._drain(deadline)
+            await _cancelled(telling)
+            await self._tell_the_rest(deadline)
         finally:
-            for task in filter(None, (telling, stopping)):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            await _cancelled(telling)
+            await _cancelled(stopping)
             self._close()
 
     async def _turn_and_rest(self, state: str) -> bool:
@@ -180,7 +181,12 @@ class Shipper:
         if not self._rows or now < self._ledger_at:
             return
         try:
-            self._ledger.commit(self._rows, self._marks, time.time_ns() // 1_000_000)
+            self._ledger.commit(
+                self._rows,
+                self._marks,
+                time.time_ns() // 1_000_000,
+                is_told=self._notifier is None,
+            )
         except LedgerError as error:
             if self._tally.ledger_error is None:
                 _LOG.error("%s", error)
@@ -195,9 +201,7 @@ class Shipper:
         self._rows.clear()
         self._marks.clear()
         self._done.clear()
-        if self._notifier is None:
-            self._ledger.tell_all()
-        else:
+        if self._notifier is not None:
             self._notifier.wake()
 
     def _note(self, settled: Settled, now: float) -> None:
@@ -227,18 +231,19 @@ class Shipper:
         for writer, entry in due:
             self._submit(writer, entry)
 
-    async def _drain(self) -> None:
-        """Ship what is there: exchanges of dead writers are closed first, without waiting for somebody to adopt them."""
-        deadline = time.monotonic() + self._config.drain_s
+    async def _drain(self, deadline: float) -> None:
+        """Ship what is there; exchanges of dead writers are closed first, for nobody will adopt them now."""
         self._writers.scan(time.monotonic(), at_once=True)
         self._status_at = 0.0
-        while (now := time.monotonic()) < deadline:
+        while time.monotonic() < deadline:
             is_busy = await self._turn_and_rest("stopping")
             if not is_busy and not self._out:
                 break
+
+    async def _tell_the_rest(self, deadline: float) -> None:
         if self._notifier is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.1, deadline - now)):
+            with suppress(TimeoutError, LedgerError):
+                async with asyncio.timeout(max(0.1, deadline - time.monotonic())):
                     await self._notifier.finish()
 
     def _close(self) -> None:
@@ -278,28 +283,39 @@ def _job(entry: Entry) -> Job:
         try:
             return Job(build(ended, entry.previous_sha256))
         except Exception as error:  # noqa: BLE001 - a mistake of ours must not stop what comes after
-            reason = f"this version of llm-audit cannot build it: {_place(error)}"
+            reason = f"this version of llm-audit cannot build it: {describe(error)}"
     _LOG.error("a record goes to quarantine: %s", reason)
-    return Job(build_stub(ended, entry.previous_sha256, reason), _evidence(ended, reason))
+    return Job(_stub(entry, reason), _evidence(ended, reason))
+
+
+def _stub(entry: Entry, reason: str) -> BuiltRecord:
+    """Build the stub, from the exchange's place alone where its fields are what cannot be written down."""
+    try:
+        return build_stub(entry.ended, entry.previous_sha256, reason)
+    except Exception as error:  # noqa: BLE001 - the chain must go on
+        _LOG.error("nothing of its request or end goes into the stub: %s", describe(error))
+        bare = replace(entry.ended, request=None, end=None)
+        return build_stub(bare, entry.previous_sha256, reason)
 
 
 def _evidence(ended: EndedExchange, reason: str) -> Quarantined:
     try:
         return quarantined(ended, reason)
     except Exception as error:  # noqa: BLE001 - the reason alone is better than a chain that stands still
-        _LOG.error("its frames cannot be read for the quarantine: %s", _place(error))
+        _LOG.error("its frames cannot be read for the quarantine: %s", describe(error))
         return quarantined(ended, reason, with_frames=False)
-
-
-def _place(error: Exception) -> str:
-    """Name an error by its type and place; its message may quote what somebody wrote to a model."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
 
 
 def _wake(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
     with suppress(RuntimeError):  # the loop is closed: nobody waits any more
         loop.call_soon_threadsafe(event.set)
+
+
+async def _cancelled(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def _forward(stop: asyncio.Event, to: asyncio.Event) -> None:

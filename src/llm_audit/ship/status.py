@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 
+from llm_audit.ship.folders import private_folder
 from llm_audit.ship.putters import Putters, Settled, Trouble
 
 
@@ -134,7 +135,7 @@ def _now_ms() -> int:
 
 def write_status(path: Path, status: ShipperStatus) -> None:
     """Replace the file in one step; not synced, since it speaks of a moment. Raises OSError."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(path.parent)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

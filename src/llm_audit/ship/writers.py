@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class Writer:
         try:
             self.line.add(self.reader.poll(READ_AT_ONCE))
             self.error = None
-        except (OSError, JournalFailedError, JournalFormatError) as error:
+        except Exception as error:  # noqa: BLE001 - one writer's journal must not stop the others'
             self._pause(now, "read", error)
 
     def collect(self, now: float) -> None:
@@ -49,11 +50,11 @@ class Writer:
             return
         try:
             self.reader.collect()
-        except (OSError, JournalFailedError) as error:
+        except Exception as error:  # noqa: BLE001 - see read
             self._pause(now, "free", error)
 
     def _pause(self, now: float, doing: str, error: Exception) -> None:
-        message = f"cannot {doing} the journal in {self.reader.directory}: {error}"
+        message = f"cannot {doing} the journal in {self.reader.directory}: {describe(error)}"
         if message != self.error:
             _LOG.error("%s", message)
         self.error = message
@@ -121,10 +122,21 @@ class Writers:
             try:
                 if try_recover(directory):
                     self._recovered.add(directory)
-            except (OSError, JournalFormatError) as error:
-                self._writers[directory.name].error = f"cannot recover {directory}: {error}"
+            except Exception as error:  # noqa: BLE001 - see Writer.read
+                self._writers[directory.name].error = f"cannot recover {directory}: {describe(error)}"
 
     def close(self) -> None:
         """Close every reader."""
         for writer in self:
             writer.reader.close()
+
+
+def describe(error: Exception) -> str:
+    """Say what an error is: in its own words where they are meant for people, else by its type and place alone.
+
+    The message of any other may quote what somebody wrote to a model, and that belongs in no log.
+    """
+    if isinstance(error, OSError | JournalFailedError | JournalFormatError):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
