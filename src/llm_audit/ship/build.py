@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from llm_audit.dialects.interpret import interpret
 from llm_audit.dialects.interpretation import Interpretation
-from llm_audit.journal.model import Chunk, End, EndedExchange, ResponseStart
+from llm_audit.journal.model import Chunk, End, EndedExchange, RequestStart, ResponseStart
 from llm_audit.record.encoding import encode_record, sha256_hex, without_bodies
 from llm_audit.record.schema import (
     Client,
@@ -32,8 +32,7 @@ from llm_audit.ship.previews import fit_preview
 from llm_audit.store.keys import conflict_key, object_key
 
 _NS_PER_MS = 1_000_000
-_NO_CONTENT = sha256_hex(b"")
-_NO_MODEL, _NO_USAGE = ModelNames(), Usage()
+_UNKNOWN = Identity(IdentitySource.CLAIMED)
 QUARANTINED = "quarantined"
 """``error.type`` of a stub: the record that stands in the place of one that cannot be built."""
 
@@ -43,15 +42,25 @@ TRUNCATED = "truncated"
 
 @dataclass(frozen=True, slots=True)
 class BuiltRecord:
-    """A record ready to be stored: its bytes, their digest, and both names that it may get."""
+    """A record ready to be stored: its bytes, their digest, and where it goes."""
 
     data: bytes
     sha256: str
     key: str
-    conflict_key: str
     writer: WriterPosition
+    started_at_ms: int
     ended_at_ms: int
+    request_id: str
+    prefix: str
     is_stub: bool
+
+    @property
+    def conflict_key(self) -> str:
+        """Its name where the plain one belongs to another exchange."""
+        writer = self.writer
+        return conflict_key(
+            self.prefix, self.started_at_ms, self.request_id, writer.id, writer.boot, writer.sequence
+        )
 
 
 def build(ended: EndedExchange, previous_sha256: str | None) -> BuiltRecord:
@@ -64,30 +73,10 @@ def build(ended: EndedExchange, previous_sha256: str | None) -> BuiltRecord:
     if ended.damage is not None or request is None or end is None:
         raise ValueError(f"this exchange cannot be built: {ended.damage or 'request or end are missing'}")
     settings = ended.opening.settings
-    record = _undescribed(ended, previous_sha256)
-    body = b"".join(ended.request_body)
+    asked = _Asked.of(request, b"".join(ended.request_body))
     answer = _Answer.of(ended.response, ended.chunks, request.started_mono_ns)
-    derived = _interpret(record.request, body, answer, settings.body_preview)
-    record = replace(
-        record,
-        time_to_first_chunk_ms=answer.chunk_times_ms[0] if answer.chunk_times_ms else None,
-        chunk_times_ms=answer.chunk_times_ms,
-        error=_error(end, derived.error),
-        operation=derived.operation,
-        model=derived.model,
-        usage=derived.usage,
-        finish_reasons=derived.finish_reasons,
-        stream=derived.stream,
-        prompt_preview=fit_preview(derived.prompt_preview),
-        response_preview=fit_preview(derived.response_preview),
-        request=replace(
-            record.request,
-            byte_count=len(body),
-            sha256=sha256_hex(body),
-            body=None if end.outcome is Outcome.REJECTED else body,
-        ),
-        response=answer.part(end.delivered_bytes, derived),
-    )
+    derived = _interpret(asked, answer, settings.body_preview)
+    record = _record(ended, previous_sha256, asked, answer, derived, _error(end, derived.error))
     return _built(ended, _as_set(record, settings.content, end), is_stub=False)
 
 
@@ -97,61 +86,44 @@ def build_stub(ended: EndedExchange, previous_sha256: str | None, reason: str) -
     It keeps the sequence and the chain whole, so that the omission shows; it has no bodies. ``reason`` goes into
     ``error``. A stub without a readable request starts when its writer's boot opened.
     """
-    record = replace(_undescribed(ended, previous_sha256), error=ErrorInfo(QUARANTINED, encodable(reason)))
-    return _built(ended, record, is_stub=True)
+    asked = _Asked.of(ended.request, b"") if ended.request else _NOTHING_ASKED
+    error = ErrorInfo(QUARANTINED, encodable(reason))
+    record = _record(ended, previous_sha256, asked, _NO_ANSWER, _NOTHING_DERIVED, error)
+    return _built(ended, replace(record, request=replace(record.request, body=None)), is_stub=True)
 
 
-def _undescribed(ended: EndedExchange, previous_sha256: str | None) -> Record:
-    """Give the record as far as it needs no body; whatever cannot be read is None."""
-    request, end, opening = ended.request, ended.end, ended.opening
-    headers = header_fields(request.header_lines) if request else ()
-    path, mark, query = encodable(request.target).partition("?") if request else ("", "", "")
-    started_ns = request.started_wall_ns if request else opening.opened_wall_ns
-    return Record(
-        request_id=_request_id(ended),
-        source=_text(request and request.source),
-        user=_text(request and request.user),
-        request_type=_text(request and request.request_type),
-        identity=Identity(request.identity_source, _text(request.key_id))
-        if request
-        else Identity(IdentitySource.CLAIMED),
-        started_at_ms=started_ns // _NS_PER_MS,
-        latency_ms=_ms_between(request.started_mono_ns, end.ended_mono_ns) if request and end else 0,
-        time_to_first_chunk_ms=None,
-        chunk_times_ms=(),
-        outcome=end.outcome if end else Outcome.INTERRUPTED,
-        status_code=end.status_code if end else None,
-        error=None,
-        operation=None,
-        model=_NO_MODEL,
-        usage=_NO_USAGE,
-        finish_reasons=(),
-        stream=False,
-        prompt_preview=None,
-        response_preview=None,
-        client=Client(_text(request and request.client_address) or None, first_value(headers, "user-agent")),
-        writer=WriterPosition(opening.writer_id, opening.boot, ended.sequence, previous_sha256),
-        proxy_version=opening.settings.proxy_version,
-        request=RequestPart(
-            method=_text(request and request.method) or None,
-            path=path or None,
-            query=query if mark else None,
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The request: what its frames say of it, taken apart."""
+
+    headers: Headers
+    content_type: str | None
+    method: str | None
+    path: str | None
+    query: str | None
+    body: bytes
+
+    @classmethod
+    def of(cls, request: RequestStart, body: bytes) -> _Asked:
+        headers = header_fields(request.header_lines)
+        path, mark, query = encodable(request.target).partition("?")
+        return cls(
             headers=headers,
             content_type=first_value(headers, "content-type"),
-            byte_count=0,
-            sha256=_NO_CONTENT,
-            body=None,
-        ),
-        response=None,
-    )
+            method=encodable(request.method) or None,
+            path=path or None,
+            query=query if mark else None,
+            body=body,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """The response, joined: what the frames say of it."""
+    """The response, joined: what its frames say of it."""
 
     start: ResponseStart | None
     headers: Headers
+    content_type: str | None
     body: bytes
     chunk_times_ms: tuple[int, ...]
 
@@ -163,30 +135,101 @@ class _Answer:
             if chunk.data:
                 pieces.append(chunk.data)
                 times.append(_ms_between(started_mono_ns, chunk.mono_ns))
-        return cls(start, header_fields(start.header_lines) if start else (), b"".join(pieces), tuple(times))
-
-    def part(self, delivered_bytes: int | None, derived: Interpretation) -> ResponsePart | None:
-        if self.start is None:
-            return None
-        return ResponsePart(
-            headers=self.headers,
-            content_type=first_value(self.headers, "content-type"),
-            byte_count=len(self.body),
-            delivered_bytes=delivered_bytes,
-            sha256=sha256_hex(self.body),
-            assembled=derived.assembled,
-            body=self.body,
-        )
+        headers = header_fields(start.header_lines) if start else ()
+        return cls(start, headers, first_value(headers, "content-type"), b"".join(pieces), tuple(times))
 
 
-def _interpret(request: RequestPart, body: bytes, answer: _Answer, preview_chars: int) -> Interpretation:
+_NOTHING_ASKED = _Asked((), None, None, None, None, b"")
+_NO_ANSWER = _Answer(None, (), None, b"", ())
+_NOTHING_DERIVED = Interpretation(
+    operation=None,
+    model=ModelNames(),
+    usage=Usage(),
+    finish_reasons=(),
+    stream=False,
+    prompt_preview=None,
+    response_preview=None,
+    assembled=None,
+    error=None,
+)
+
+
+def _record(
+    ended: EndedExchange,
+    previous_sha256: str | None,
+    asked: _Asked,
+    answer: _Answer,
+    derived: Interpretation,
+    error: ErrorInfo | None,
+) -> Record:
+    """Put the record together; request and end may be missing in a stub, and what they would say is None."""
+    request, end, opening = ended.request, ended.end, ended.opening
+    return Record(
+        request_id=_request_id(ended),
+        source=_text(request.source if request else None),
+        user=_text(request.user if request else None),
+        request_type=_text(request.request_type if request else None),
+        identity=Identity(request.identity_source, _text(request.key_id)) if request else _UNKNOWN,
+        started_at_ms=(request.started_wall_ns if request else opening.opened_wall_ns) // _NS_PER_MS,
+        latency_ms=_ms_between(request.started_mono_ns, end.ended_mono_ns) if request and end else 0,
+        time_to_first_chunk_ms=answer.chunk_times_ms[0] if answer.chunk_times_ms else None,
+        chunk_times_ms=answer.chunk_times_ms,
+        outcome=end.outcome if end else Outcome.INTERRUPTED,
+        status_code=end.status_code if end else None,
+        error=error,
+        operation=derived.operation,
+        model=derived.model,
+        usage=derived.usage,
+        finish_reasons=derived.finish_reasons,
+        stream=derived.stream,
+        prompt_preview=fit_preview(derived.prompt_preview),
+        response_preview=fit_preview(derived.response_preview),
+        client=Client(
+            _text(request.client_address if request else None) or None,
+            first_value(asked.headers, "user-agent"),
+        ),
+        writer=WriterPosition(opening.writer_id, opening.boot, ended.sequence, previous_sha256),
+        proxy_version=opening.settings.proxy_version,
+        request=_request_part(asked, is_kept=end is not None and end.outcome is not Outcome.REJECTED),
+        response=_response_part(answer, end, derived),
+    )
+
+
+def _request_part(asked: _Asked, *, is_kept: bool) -> RequestPart:
+    return RequestPart(
+        method=asked.method,
+        path=asked.path,
+        query=asked.query,
+        headers=asked.headers,
+        content_type=asked.content_type,
+        byte_count=len(asked.body),
+        sha256=sha256_hex(asked.body),
+        body=asked.body if is_kept else None,
+    )
+
+
+def _response_part(answer: _Answer, end: End | None, derived: Interpretation) -> ResponsePart | None:
+    if answer.start is None:
+        return None
+    return ResponsePart(
+        headers=answer.headers,
+        content_type=answer.content_type,
+        byte_count=len(answer.body),
+        delivered_bytes=end.delivered_bytes if end else None,
+        sha256=sha256_hex(answer.body),
+        assembled=derived.assembled,
+        body=answer.body,
+    )
+
+
+def _interpret(asked: _Asked, answer: _Answer, preview_chars: int) -> Interpretation:
     return interpret(
-        path=request.path or "",
-        request_content_type=request.content_type,
-        request_encoding=first_value(request.headers, "content-encoding"),
-        request_body=body,
+        path=asked.path or "",
+        request_content_type=asked.content_type,
+        request_encoding=first_value(asked.headers, "content-encoding"),
+        request_body=asked.body,
         status=answer.start.status if answer.start else None,
-        response_content_type=first_value(answer.headers, "content-type"),
+        response_content_type=answer.content_type,
         response_encoding=first_value(answer.headers, "content-encoding"),
         response_body=answer.body,
         response_metadata=first_value(answer.headers, "metadata"),
@@ -221,16 +264,15 @@ def _error(end: End, interpreted: ErrorInfo | None) -> ErrorInfo | None:
 def _built(ended: EndedExchange, record: Record, *, is_stub: bool) -> BuiltRecord:
     data = encode_record(record)
     prefix = ended.opening.settings.prefix
-    writer = record.writer
     return BuiltRecord(
         data=data,
         sha256=sha256_hex(data),
         key=object_key(prefix, record.started_at_ms, record.request_id),
-        conflict_key=conflict_key(
-            prefix, record.started_at_ms, record.request_id, writer.id, writer.boot, writer.sequence
-        ),
-        writer=writer,
+        writer=record.writer,
+        started_at_ms=record.started_at_ms,
         ended_at_ms=record.started_at_ms + record.latency_ms,
+        request_id=record.request_id,
+        prefix=prefix,
         is_stub=is_stub,
     )
 

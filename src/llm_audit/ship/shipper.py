@@ -35,6 +35,10 @@ from llm_audit.store.objects import ObjectStore
 
 _LOG = logging.getLogger(__name__)
 
+ENOUGH_OUT = WINDOW_RECORDS * 3 // 4
+"""With so many records out the threads have work; until then, the loop does not rest."""
+GATHER_S = 0.008
+"""A result waits so long for others: one transaction and one wake-up then serve them all."""
 COLLECT_EVERY_S = 1.0
 FORGET_EVERY_S = 60.0
 REFUSED_RETRY = RetryPolicy(base_s=60.0, cap_s=3600.0)
@@ -123,11 +127,12 @@ class Shipper:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._config.poll_s):
                 await self._more.wait()
+                await asyncio.sleep(GATHER_S)
         self._more.clear()
         return False
 
     def _turn(self, now: float) -> bool:
-        """Do what there is to do; True where there may be more at once."""
+        """Do what there is to do; True where the threads could do with more, and there may be more."""
         self._settle(now)
         self._writers.scan(now)
         self._retry_refused(now)
@@ -143,7 +148,7 @@ class Shipper:
             self._forget_at = now + FORGET_EVERY_S
             with suppress(LedgerError):  # a ledger that cannot be written shows when records are settled
                 self._ledger.forget(time.time_ns() // 1_000_000)
-        return took > 0
+        return took > 0 and len(self._out) < ENOUGH_OUT
 
     def _take(self, writer: Writer) -> int:
         """Build what the line gives and hand it to the threads, as far as there is room; give how many it gave."""

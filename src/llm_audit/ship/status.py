@@ -84,7 +84,7 @@ class Tally:
         built = settled.job.built
         self.stored += 1
         self.adopted += settled.storing.adopted
-        self.conflicts += settled.storing.stored.key == built.conflict_key
+        self.conflicts += settled.storing.stored.key != built.key
         self.quarantined += built.is_stub
         self.broken_links += not is_whole
         self.lag_ms = max(0, _now_ms() - built.ended_at_ms)

@@ -7,6 +7,7 @@ validated parts only: nothing that a caller sent reaches a key unless it is a UU
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -63,7 +64,12 @@ def day_prefix(prefix: str, started_at_ms: int) -> str:
 
     ``started_at_ms`` counts from 1970-01-01T00:00:00Z. Raises ValueError for an unusable prefix.
     """
-    day = day_from_epoch(started_at_ms // _MS_PER_DAY).replace("-", "/")
+    return _day_prefix(prefix, started_at_ms // _MS_PER_DAY)
+
+
+@functools.lru_cache(maxsize=64)
+def _day_prefix(prefix: str, days: int) -> str:
+    day = day_from_epoch(days).replace("-", "/")
     return f"{check_key(prefix)}/{day}/" if prefix else f"{day}/"
 
 

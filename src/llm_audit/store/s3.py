@@ -65,12 +65,14 @@ class S3Objects:
         """See ``ObjectStore.put_new``."""
         client = next((client for limit, client in self._classes if len(data) <= limit), self._large)
         try:
-            with self._errors("storing", key):
-                obstore.put(client, _checked(key), data, mode="create", use_multipart=False)
-        except ObjectMissingError as error:  # the only thing that can be missing in a put
-            raise StoreDeniedError(f"bucket {self._bucket} does not exist: create it ({error})") from error
-        except FileExistsError:
+            obstore.put(client, _checked(key), data, mode="create", use_multipart=False)
+        except AlreadyExistsError:
             return Put.EXISTS
+        except (BaseError, OSError, ValueError) as error:
+            ours = _ours(f"storing s3://{self._bucket}/{key}", error)
+            if isinstance(ours, ObjectMissingError):  # all that can be missing in a put
+                ours = StoreDeniedError(f"bucket {self._bucket} does not exist: create it ({ours})")
+            raise ours from error
         return Put.CREATED
 
     def get(self, key: str) -> bytes:
@@ -108,16 +110,13 @@ class S3Objects:
 
     @contextmanager
     def _errors(self, doing: str, key: str) -> Iterator[None]:
-        """Turn obstore's errors into the store's; FileExistsError for a name that is taken."""
-        where = f"{doing} s3://{self._bucket}/{key}"
+        """Turn obstore's errors into the store's."""
         try:
             yield
-        except AlreadyExistsError:
-            raise FileExistsError(key) from None
         except StoreError:
             raise
         except (BaseError, OSError, ValueError) as error:
-            raise _ours(where, error) from error
+            raise _ours(f"{doing} s3://{self._bucket}/{key}", error) from error
 
 
 def _client(bucket: str, settings: S3Settings, timeout: float) -> S3Store:

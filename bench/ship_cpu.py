@@ -1,0 +1,131 @@
+"""What shipping one small record costs: CPU of the shipper's process alone, into an S3 endpoint on loopback.
+
+    python bench/ship_cpu.py [--records 20000] [--endpoint http://127.0.0.1:9000 --bucket audit] [--profile]
+
+Without an endpoint it starts ministack as a process of its own. Prints one JSON line: microseconds of CPU per
+record of the whole process (all threads), and of the parts that can be measured alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import json
+import os
+import sys
+import tempfile
+import time
+import uuid
+from contextlib import ExitStack
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from journal_traffic import call, open_writer
+from llm_audit.journal.reader import WriterReader
+from llm_audit.ship.build import build
+from llm_audit.ship.shipper import ShipConfig, Shipper
+from llm_audit.store.folder import FolderStore
+from llm_audit.store.objects import ObjectStore
+from llm_audit.store.opening import open_store
+from local_s3 import running_s3
+
+TEXT = "Explain in one sentence what an audit trail is and why it matters to a regulated company. " * 5
+
+
+def main() -> None:
+    """Measure and print."""
+    options = _options()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        store = _store(options, folder, stack)
+        writer = open_writer(folder / "journal", limit=1 << 30)
+        began = time.process_time()
+        for _ in range(options.records):
+            call(writer, TEXT)
+        journal_us = _us(began, options.records)
+        read_us, build_us, size = _parts(folder / "journal" / writer.opening.writer_id)
+        config = ShipConfig(
+            folder / "journal", folder / "quarantine", folder / "status.json", threads=options.threads
+        )
+        profile = cProfile.Profile(time.thread_time) if options.profile else None
+        began, wall = time.process_time(), time.perf_counter()
+        if profile:
+            profile.enable()
+        asyncio.run(_ship(Shipper(config, store, None), config.status_file, options.records))
+        if profile:
+            profile.disable()
+        result = {
+            "records": options.records,
+            "recordBytes": size,
+            "cpuMicrosecondsPerRecord": round(_us(began, options.records), 1),
+            "recordsPerSecond": round(options.records / (time.perf_counter() - wall)),
+            "readMicroseconds": round(read_us, 1),
+            "buildMicroseconds": round(build_us, 1),
+            "testWriterMicroseconds": round(journal_us, 1),
+            "stored": json.loads((folder / "status.json").read_text())["stored"],
+        }
+        writer.close()
+        sys.stdout.write(json.dumps(result) + "\n")
+        if profile:
+            profile.print_stats("cumtime")
+
+
+async def _ship(shipper: Shipper, status: Path, records: int) -> None:
+    """Run until the status says that all is stored; the writer lives on, as it does in front of a model."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(shipper.run(stop))
+    while not status.exists() or json.loads(status.read_bytes())["stored"] < records:  # noqa: ASYNC110
+        await asyncio.sleep(0.2)
+    stop.set()
+    await running
+
+
+def _parts(directory: Path) -> tuple[float, float, int]:
+    """Microseconds to read, then to build, a record; and its bytes."""
+    reader = WriterReader(directory)
+    began = time.process_time()
+    ended = []
+    while batch := reader.poll(32):
+        ended.extend(batch)
+    read_us = _us(began, len(ended))
+    began = time.process_time()
+    previous, size = None, 0
+    for one in ended:
+        built = build(one, previous)
+        previous, size = built.sha256, len(built.data)
+    build_us = _us(began, len(ended))
+    reader.close()
+    return read_us, build_us, size
+
+
+def _us(began: float, count: int) -> float:
+    return (time.process_time() - began) / count * 1e6
+
+
+def _store(options: argparse.Namespace, folder: Path, stack: ExitStack) -> ObjectStore:
+    if options.endpoint == "folder":
+        return FolderStore(folder / "objects")
+    if options.endpoint:
+        return open_store(options.bucket, region="us-east-1", endpoint_url=options.endpoint)
+    server = stack.enter_context(running_s3(folder / "ministack.log"))
+    os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    bucket = server.new_bucket(f"audit-{uuid.uuid4().hex}")
+    return open_store(bucket, region="us-east-1", endpoint_url=server.endpoint)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--records", type=int, default=20_000)
+    parser.add_argument("--threads", type=int, default=32)
+    parser.add_argument("--endpoint", help="an S3 endpoint that is running, or `folder`")
+    parser.add_argument("--bucket", default="audit")
+    parser.add_argument("--profile", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
