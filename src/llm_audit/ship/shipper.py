@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from llm_audit.ship.notify import Notifier, Notify
 from llm_audit.ship.putters import Job, Putters, Settled
 from llm_audit.ship.quarantine import Quarantined, quarantined
 from llm_audit.ship.retry import RetryPolicy
-from llm_audit.ship.status import Tally, report, write_status
+from llm_audit.ship.status import ShipperStatus, Tally, report, write_status
 from llm_audit.ship.writers import Writer, Writers, describe
 from llm_audit.store.objects import ObjectStore
 
@@ -66,11 +67,20 @@ class ShipConfig:
 class Shipper:
     """Ships one journal. Made once, run once."""
 
-    def __init__(self, config: ShipConfig, store: ObjectStore, notify: Notify | None) -> None:
-        """Take the journal's lock and open the ledger; ``notify`` None: somebody else tells the index (S3 does).
+    def __init__(
+        self,
+        config: ShipConfig,
+        store: ObjectStore,
+        notify: Notify | None,
+        *,
+        on_status: Callable[[ShipperStatus], None] | None = None,
+    ) -> None:
+        """Take the journal's lock and open the ledger.
 
+        ``notify`` None: somebody else tells the index (S3 does). ``on_status`` sees each status that is written.
         Raises ShipLockedError, LedgerError and OSError.
         """
+        self._on_status = on_status
         self._config = config
         private_folder(config.journal)
         self._lock = ShipLock(config.journal)
@@ -274,6 +284,8 @@ class Shipper:
             refused=len(self._refused),
             index_error=None if self._notifier is None else self._notifier.last_error,
         )
+        if self._on_status is not None:
+            self._on_status(status)
         try:
             write_status(self._config.status_file, status)
         except OSError as error:
