@@ -26,6 +26,7 @@ from journal_traffic import call, open_writer
 from llm_audit.journal.reader import WriterReader
 from llm_audit.ship.build import build
 from llm_audit.ship.shipper import ShipConfig, Shipper
+from llm_audit.ship.status import ShipperStatus
 from llm_audit.store.folder import FolderStore
 from llm_audit.store.objects import ObjectStore
 from llm_audit.store.opening import open_store
@@ -47,13 +48,17 @@ def main() -> None:
         journal_us = _us(began, options.records)
         read_us, build_us, size = _parts(folder / "journal" / writer.opening.writer_id)
         config = ShipConfig(
-            folder / "journal", folder / "quarantine", folder / "status.json", threads=options.threads
+            folder / "journal",
+            folder / "quarantine",
+            folder / "status.json",
+            threads=options.threads,
+            status_every_s=0.2,
         )
         profile = cProfile.Profile(time.thread_time) if options.profile else None
         began, wall = time.process_time(), time.perf_counter()
         if profile:
             profile.enable()
-        asyncio.run(_ship(Shipper(config, store, None), config.status_file, options.records))
+        asyncio.run(_ship(config, store, options.records))
         if profile:
             profile.disable()
         result = {
@@ -72,14 +77,15 @@ def main() -> None:
             profile.print_stats("cumtime")
 
 
-async def _ship(shipper: Shipper, status: Path, records: int) -> None:
-    """Run until the status says that all is stored; the writer lives on, as it does in front of a model."""
+async def _ship(config: ShipConfig, store: ObjectStore, records: int) -> None:
+    """Run until all is stored; the writer lives on meanwhile, as it does in front of a model."""
     stop = asyncio.Event()
-    running = asyncio.create_task(shipper.run(stop))
-    while not status.exists() or json.loads(status.read_bytes())["stored"] < records:  # noqa: ASYNC110
-        await asyncio.sleep(0.2)
-    stop.set()
-    await running
+
+    def watch(status: ShipperStatus) -> None:
+        if status.stored >= records:
+            stop.set()
+
+    await Shipper(config, store, None, on_status=watch).run(stop)
 
 
 def _parts(directory: Path) -> tuple[float, float, int]:

@@ -32,7 +32,7 @@ def ship_config(folder: Path, **changes) -> ShipConfig:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Look again and again, giving way in between; the test's time limit ends what never comes true."""
-    while not condition():  # noqa: ASYNC110 - what it looks at lies in files and other threads
+    while not condition():
         await asyncio.sleep(0.002)
 
 
