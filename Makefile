@@ -20,7 +20,8 @@ $(VENV)/made:
 	@touch $@
 
 $(VENV)/demo-installed: requirements/demo.txt pyproject.toml | $(VENV)/made
-	$(PIP) install --require-hashes -r requirements/demo.txt
+	@# Not compiled ahead: that takes longer than the installation, for modules that are mostly never imported.
+	$(PIP) install --no-compile --require-hashes -r requirements/demo.txt
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 

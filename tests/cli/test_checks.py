@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -132,9 +131,9 @@ def test_a_port_that_somebody_else_has_is_a_problem_and_our_own_is_none(settings
         some = settings(AUDIT_LISTEN=f"127.0.0.1:{taken.getsockname()[1]}")
         assert len(problems(checks.ports(some))) == 1
         some.journal_dir.mkdir(parents=True)
-        descriptor = lock_journal(some.journal_dir)
+        lock = lock_journal(some.journal_dir)
         assert problems(checks.ports(some)) == []
-        os.close(descriptor)
+        lock.release()
 
 
 def test_secrets_open_to_others_and_missing_files_are_problems(settings, tmp_path):
@@ -170,9 +169,9 @@ def test_what_troubles_the_shipper_is_a_problem_with_its_message(settings):
 def test_a_shipper_that_fell_silent_while_serving_is_a_problem(settings):
     some = settings()
     some.journal_dir.mkdir(parents=True)
-    descriptor = lock_journal(some.journal_dir)
+    lock = lock_journal(some.journal_dir)
     assert "says nothing since" in said(some, updatedAt=1_000_000)[0][0]
-    os.close(descriptor)
+    lock.release()
 
 
 def test_a_status_file_of_another_shape_is_no_reason_to_fail(settings):

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import click
+import hypothesis
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -174,6 +175,7 @@ def test_a_child_process_reads_the_same_settings_from_the_environment_it_is_give
     assert load_settings(settings.environment()) == settings
 
 
+@hypothesis.settings(max_examples=30)
 @given(st.text())
 def test_no_text_makes_a_parser_raise_anything_but_a_refusal(text):
     for setting in SETTINGS:

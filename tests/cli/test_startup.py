@@ -11,9 +11,9 @@ from llm_audit.cli.settings import SettingError, load_settings
 from llm_audit.cli.startup import (
     bind_listener,
     check_files,
+    check_journal_size,
     check_port_is_free,
     choose_writers,
-    has_stragglers,
     is_locked,
     lock_journal,
     prepare_folders,
@@ -74,8 +74,20 @@ def test_a_second_supervisor_on_the_same_journal_is_refused_and_told_who_holds_i
     holder = lock_journal(tmp_path)
     with pytest.raises(SettingError, match=f"AUDIT_JOURNAL_DIR.*process {os.getpid()}"):
         lock_journal(tmp_path)
-    os.close(holder)
-    os.close(lock_journal(tmp_path))
+    holder.release()
+    lock_journal(tmp_path).release()
+
+
+def test_a_supervisor_knows_whether_the_last_one_died(tmp_path):
+    first = lock_journal(tmp_path)
+    assert not first.last_one_died
+    os.close(first.descriptor)  # as the kernel does when a process is killed
+    second = lock_journal(tmp_path)
+    assert second.last_one_died
+    second.release()
+    third = lock_journal(tmp_path)
+    assert not third.last_one_died
+    third.release()
 
 
 def test_workers_adopt_writers_that_nobody_holds_before_new_ones_are_made(tmp_path):
@@ -88,17 +100,6 @@ def test_workers_adopt_writers_that_nobody_holds_before_new_ones_are_made(tmp_pa
     assert chosen[:2] == [tmp_path / "w-00000002", tmp_path / "w-00000003"]
     assert len(set(chosen)) == 4
     assert all(path.name.startswith("w-") and len(path.name) == 10 for path in chosen)
-    os.close(holder)
-
-
-def test_stragglers_of_a_dead_supervisor_are_seen_by_their_locks(tmp_path):
-    assert not has_stragglers(tmp_path)
-    holder = locked(tmp_path / "w-00000001" / "lock")
-    assert has_stragglers(tmp_path)
-    os.close(holder)
-    assert not has_stragglers(tmp_path)
-    holder = locked(tmp_path / "ship.lock")
-    assert has_stragglers(tmp_path)
     os.close(holder)
 
 
@@ -153,3 +154,13 @@ def test_files_that_cannot_be_used_are_refused(tmp_path):
         check_files(settings_in(tmp_path, tls_cert=str(tmp_path / "none"), tls_key=str(key)))
     with pytest.raises(SettingError, match=r"AUDIT_API_KEYS.*keys add.*No such file"):
         check_files(settings_in(tmp_path, api_keys=str(tmp_path / "none")))
+    with pytest.raises(SettingError, match=r"AUDIT_API_KEYS.*keys add.*cert\.pem"):
+        check_files(settings_in(tmp_path, api_keys=str(certificate)))
+
+
+def test_a_journal_too_small_for_its_workers_is_refused(tmp_path):
+    check_journal_size(settings_in(tmp_path, workers="4"))
+    with pytest.raises(
+        SettingError, match=r"AUDIT_JOURNAL_MAX_BYTES.*'4194304'.*at least \d+ bytes for 4 workers"
+    ):
+        check_journal_size(settings_in(tmp_path, workers="4", journal_max_bytes="4MiB"))

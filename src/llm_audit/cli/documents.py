@@ -1,12 +1,17 @@
-"""Documents that are written from the code: the settings table. A test compares them with what stands in ``docs``.
+"""Documents that are written from the code: the settings table, the commands' help. A test compares them.
 
 ``python -m llm_audit.cli.documents`` (``make docs``) writes them anew, from the root of a checkout.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
+
+from llm_audit.cli.main import main
 from llm_audit.cli.settings_table import SETTINGS
 
 _SETTINGS_INTRODUCTION = """\
@@ -27,31 +32,83 @@ an instance's role, …). The variables of the ingestion Lambda are documented w
 Below the data dir: `journal` (with the shipper's ledger), `objects/<prefix>/YYYY/MM/DD/<requestId>.json`,
 `index/audit.sqlite3`, `quarantine`, `status` and `usage`.
 """
+_CLI_INTRODUCTION = """\
+# Commands
 
-
-def settings_table() -> str:
-    """Give the table of all settings, as Markdown."""
-    rows = ["| variable | flag | default | meaning | allowed |", "|---|---|---|---|---|"]
-    for setting in SETTINGS:
-        default = f"`{setting.default}`" if setting.default is not None else setting.default_text
-        cells = (f"`{setting.env}`", f"`{setting.flag}`", default, setting.meaning, setting.kind.allowed)
-        rows.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    return "\n".join(rows)
+Written by `make docs` from the commands themselves; a test compares them. Exit codes: 0 done, 1 found a problem,
+2 wrong usage. Settings are explained in [settings.md](settings.md).
+"""
+_README_TABLE = re.compile(
+    r"(<!-- settings: written by make docs -->\n).*?(<!-- end of settings -->)", re.DOTALL
+)
+_WIDTH = 110
 
 
 def settings_page() -> str:
     """Give ``docs/settings.md``."""
-    return _SETTINGS_INTRODUCTION + settings_table() + _SETTINGS_END
+    rows = ["| variable | flag | default | meaning | allowed |", "|---|---|---|---|---|"]
+    for setting in SETTINGS:
+        cells = (
+            f"`{setting.env}`",
+            f"`{setting.flag}`",
+            setting.shown_default,
+            setting.meaning,
+            setting.kind.allowed,
+        )
+        rows.append("| " + " | ".join(cells) + " |")
+    return _SETTINGS_INTRODUCTION + "\n".join(rows) + _SETTINGS_END
 
 
-PAGES = {"docs/settings.md": settings_page}
-"""Every generated document, by its path in the checkout."""
+def commands_page() -> str:
+    """Give ``docs/cli.md``: the help of every command."""
+    context = click.Context(main, info_name="llm-audit", terminal_width=_WIDTH, max_content_width=_WIDTH)
+    sections = (f"\n## {path}\n\n```\n{text}\n```\n" for path, text in _helps(context))
+    return _CLI_INTRODUCTION + "".join(sections)
+
+
+def _helps(context: click.Context) -> Iterator[tuple[str, str]]:
+    """Give every command's path and help text, depth first."""
+    group = context.command
+    if not isinstance(group, click.Group):
+        yield context.command_path, group.get_help(context)
+        return
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield from _helps(
+            click.Context(
+                command,
+                parent=context,
+                info_name=name,
+                terminal_width=_WIDTH,
+                max_content_width=_WIDTH,
+                help_option_names=["-h", "--help"],
+            )
+        )
+
+
+def readme_page(text: str) -> str:
+    """Give a README whose short settings table, between its two marks, says what the code says."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    rows += [f"| `{setting.env}` | {setting.shown_default} | {setting.meaning} |" for setting in SETTINGS]
+    return _README_TABLE.sub(lambda found: found[1] + "\n".join(rows) + "\n" + found[2], text)
+
+
+def pages(root: Path) -> dict[str, str]:
+    """Give what every generated document should say, by its path in the checkout."""
+    readme = root / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    return {
+        "docs/settings.md": settings_page(),
+        "docs/cli.md": commands_page(),
+        **({"README.md": readme_page(text)} if text else {}),
+    }
 
 
 def write_pages(root: Path) -> None:
     """Write every generated document below a checkout's root."""
-    for name, page in PAGES.items():
-        (root / name).write_text(page(), encoding="utf-8")
+    for name, text in pages(root).items():
+        (root / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

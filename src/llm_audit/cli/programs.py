@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -23,6 +24,34 @@ _MARGIN = 5.0
 """Seconds between a limit that a child keeps by itself and the moment when it is killed for not keeping it."""
 
 
+@dataclass(frozen=True, slots=True)
+class ProxyOptions:
+    """What one proxy worker is told beyond the settings."""
+
+    number: int
+    """From 1."""
+    writer: Path
+    """Its journal writer's directory."""
+    listener: int
+    """The descriptor of the listening socket."""
+    is_launched: bool
+    """True where the model server is launched by this supervisor."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShipperOptions:
+    """What the shipper is told beyond the settings."""
+
+    patience: float = SHIP_PATIENCE
+
+
+@dataclass(frozen=True, slots=True)
+class FirstCallsOptions:
+    """What the demo's first calls are told beyond the settings."""
+
+    base_url: str
+
+
 def child_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
     """Give the environment of our own children: ours, with every setting as it was resolved here."""
     ours = {setting.env for setting in SETTINGS if setting.env.startswith("AUDIT_")}
@@ -30,15 +59,13 @@ def child_environment(settings: Settings, environ: Mapping[str, str]) -> dict[st
     return {**kept, **settings.environment()}
 
 
-def proxy(
-    settings: Settings, environ: Mapping[str, str], number: int, writer: Path, listener: int
-) -> Program:
+def proxy(settings: Settings, environ: Mapping[str, str], options: ProxyOptions) -> Program:
     """Give one proxy worker: it accepts on the shared listening socket and writes its own journal."""
     return Program(
-        Child(f"proxy-{number}", stage=1, patience=settings.drain_timeout + _MARGIN),
-        _module("proxy", {"writer": str(writer), "listener": listener, "number": number}),
+        Child(f"proxy-{options.number}", stage=1, patience=settings.drain_timeout + _MARGIN),
+        _module("proxy", options),
         child_environment(settings, environ),
-        descriptors=(listener,),
+        descriptors=(options.listener,),
     )
 
 
@@ -46,7 +73,7 @@ def shipper(settings: Settings, environ: Mapping[str, str]) -> Program:
     """Give the shipper, which also fills the embedded index."""
     return Program(
         Child("shipper", stage=2, patience=SHIP_PATIENCE + _MARGIN),
-        _module("shipper", {"patience": SHIP_PATIENCE}),
+        _module("shipper", ShipperOptions()),
         child_environment(settings, environ),
     )
 
@@ -70,11 +97,11 @@ def first_calls(settings: Settings, environ: Mapping[str, str], base_url: str) -
     """Give the demo's one-off process: makes a few calls, shows what became of them, and ends."""
     return Program(
         Child("first-calls", stage=0, patience=2.0, backoff=None, may_refuse=False),
-        _module("first_calls", {"base_url": base_url}),
+        _module("first_calls", FirstCallsOptions(base_url)),
         child_environment(settings, environ),
         speaks_to_terminal=True,
     )
 
 
-def _module(name: str, options: Mapping[str, object]) -> tuple[str, ...]:
-    return (sys.executable, "-m", f"{PROCESSES}.{name}", orjson.dumps(options).decode())
+def _module(name: str, options: ProxyOptions | ShipperOptions | FirstCallsOptions) -> tuple[str, ...]:
+    return (sys.executable, "-m", f"{PROCESSES}.{name}", orjson.dumps(options, default=str).decode())

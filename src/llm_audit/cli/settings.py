@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
@@ -97,6 +97,10 @@ class Settings:
     def usage_dir(self) -> Path:
         """Counters of the usage plan, shared by the workers."""
         return self.data_dir / "usage"
+
+    def with_upstream(self, upstream: Origin) -> Settings:
+        """Give the same settings with another model server."""
+        return replace(self, upstream=upstream)
 
     def environment(self) -> dict[str, str]:
         """Give the variables from which ``load_settings`` makes these same settings again, for child processes."""

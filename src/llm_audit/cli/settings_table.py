@@ -34,6 +34,11 @@ class Setting:
         """The flag on every command that uses the setting."""
         return "--" + self.field.replace("_", "-")
 
+    @property
+    def shown_default(self) -> str:
+        """The default as documents show it."""
+        return (self.default_text or "") if self.default is None else f"`{self.default}`"
+
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(

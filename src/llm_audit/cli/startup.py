@@ -14,14 +14,21 @@ import socket
 import ssl
 import tempfile
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from llm_audit.cli.kinds import Address
 from llm_audit.cli.settings import SettingError, Settings, refuse
+from llm_audit.journal.files import UnfitFilesystemError, prepare_directory
+from llm_audit.journal.segments import SMALLEST_LIMIT
+from llm_audit.proxy.keys import KeyFileError, read_keys
 
 _BACKLOG = 4096
 """Connections that the kernel queues while every worker is busy or restarting (cut to ``net.core.somaxconn``)."""
+
+_LOCK_TRIES = 10
 
 _OPEN_FILES = 65536
 """Descriptors wanted per process: two for each stream."""
@@ -45,6 +52,18 @@ def prepare_folders(settings: Settings) -> None:
                 pass
         except OSError as error:
             refuse(field, folder, f"a folder that can be made and written here: {error.strerror}")
+    try:
+        prepare_directory(settings.journal_dir)
+    except UnfitFilesystemError as error:
+        refuse("journal_dir", settings.journal_dir, f"another filesystem: {error}")
+
+
+def check_journal_size(settings: Settings) -> None:
+    """Refuse a journal in which a worker's share could not hold even its smallest segments."""
+    least = SMALLEST_LIMIT * settings.workers
+    if settings.journal_max_bytes < least:
+        workers = "one worker" if settings.workers == 1 else f"{settings.workers} workers"
+        refuse("journal_max_bytes", settings.journal_max_bytes, f"at least {least} bytes for {workers}")
 
 
 def _make_private(folder: Path) -> None:
@@ -57,24 +76,52 @@ def _make_private(folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def lock_journal(journal_dir: Path) -> int:
-    """Take the supervisor's lock on a journal; give the descriptor that holds it until it is closed, or we die."""
+@dataclass(frozen=True, slots=True)
+class JournalLock:
+    """The supervisor's lock on a journal: the kernel lets go of it when the process ends, however it ends.
+
+    The file names the process that holds it, and is emptied by a clean end: so the next one knows whether the last
+    one died, and that its children may be holding ports and files for a moment.
+    """
+
+    descriptor: int
+    last_one_died: bool
+
+    def release(self) -> None:
+        """Let go, cleanly."""
+        os.truncate(self.descriptor, 0)
+        os.close(self.descriptor)
+
+
+def lock_journal(journal_dir: Path) -> JournalLock:
+    """Take the supervisor's lock on a journal."""
     path = journal_dir / "supervisor.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        _take(descriptor)
+    except OSError as error:
         holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
         os.close(descriptor)
-        refuse(
-            "journal_dir", journal_dir, f"a journal that no other supervisor serves (process {holder} does)"
-        )
-    except OSError as error:
-        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            refuse(
+                "journal_dir",
+                journal_dir,
+                f"a journal that no other supervisor serves (process {holder} does)",
+            )
         refuse("journal_dir", journal_dir, f"a filesystem with file locks: {error.strerror}")
+    last_one_died = os.fstat(descriptor).st_size > 0
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
+    return JournalLock(descriptor, last_one_died)
+
+
+def _take(descriptor: int) -> None:
+    """Take a lock. ``is_locked``, in another process, holds it for an instant, too: so it is tried for a moment."""
+    for _ in range(_LOCK_TRIES):
+        with suppress(BlockingIOError):
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(0.02)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def choose_writers(journal_dir: Path, count: int) -> list[Path]:
@@ -127,12 +174,6 @@ def bind_listener(address: Address, *, patience: float) -> socket.socket:
             return listener
 
 
-def has_stragglers(journal_dir: Path) -> bool:
-    """Tell whether processes of a supervisor that died still hold parts of the journal."""
-    locks = (*journal_dir.glob("w-*/lock"), journal_dir / "ship.lock")
-    return any(is_locked(path) for path in locks)
-
-
 def check_port_is_free(address: Address, *, patience: float) -> None:
     """Refuse where something already answers at the port that the model server is to take.
 
@@ -171,10 +212,9 @@ def check_files(settings: Settings) -> None:
             refuse("tls_cert", settings.tls_cert, expected)
     if settings.api_keys:
         try:
-            with settings.api_keys.open("rb"):
-                pass
-        except OSError as error:
-            refuse("api_keys", settings.api_keys, f"a file made by `llm-audit keys add`: {error.strerror}")
+            read_keys(settings.api_keys)
+        except KeyFileError as error:
+            refuse("api_keys", settings.api_keys, f"a file made by `llm-audit keys add`: {error}")
 
 
 def raise_open_files() -> None:

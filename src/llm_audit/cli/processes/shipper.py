@@ -1,0 +1,103 @@
+"""The shipper's process: ``python -m llm_audit.cli.processes.shipper OPTIONS``, started by the supervisor.
+
+It ships the journal of every writer, and fills the embedded index from the objects that it stored, by the same
+ingestion that the Lambda runs. SIGTERM, or the supervisor's end, lets it ship what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import orjson
+
+from llm_audit.cli.programs import ShipperOptions
+from llm_audit.cli.settings import Settings, load_settings
+from llm_audit.index.sqlite import SqliteIndex
+from llm_audit.ingest.ingest import Notification, ingest
+from llm_audit.ship.ledger import LedgerError
+from llm_audit.ship.lock import ShipLockedError
+from llm_audit.ship.notify import Notify, ObjectCreated
+from llm_audit.ship.shipper import ShipConfig, Shipper
+from llm_audit.store.objects import ObjectStore, StoreSettingsError
+from llm_audit.store.opening import open_store
+
+
+class IndexBehindError(Exception):
+    """Some records did not reach the index; they are told again."""
+
+
+def main() -> int:
+    """Ship until told to stop or left alone; give the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    options = ShipperOptions(**orjson.loads(sys.argv[1]))
+    settings = load_settings(os.environ)
+    try:
+        store = open_store(
+            settings.bucket, region=settings.aws_region, endpoint_url=settings.aws_endpoint_url
+        )
+    except StoreSettingsError as error:
+        _say(str(error))
+        return 2
+    try:
+        asyncio.run(_ship(_config(settings, options), store, settings))
+    except (ShipLockedError, LedgerError, OSError) as error:
+        _say(str(error))
+        return 1
+    return 0
+
+
+def _config(settings: Settings, options: ShipperOptions) -> ShipConfig:
+    return ShipConfig(
+        journal=settings.journal_dir,
+        quarantine=settings.quarantine_dir,
+        status_file=settings.status_dir / "shipper.json",
+        drain_s=options.patience,
+    )
+
+
+async def _ship(config: ShipConfig, store: ObjectStore, settings: Settings) -> None:
+    """Run the shipper until a signal comes, or the pipe to the supervisor ends."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    lifeline = sys.stdin.fileno()
+
+    def has_ended() -> None:
+        if not os.read(lifeline, 512):
+            loop.remove_reader(lifeline)
+            stop.set()
+
+    loop.add_reader(lifeline, has_ended)
+    await Shipper(config, store, make_notify(settings, store)).run(stop)
+
+
+def make_notify(settings: Settings, store: ObjectStore) -> Notify | None:
+    """Give what fills the index, or None where a Lambda does."""
+    if settings.index_writer != "shipper":
+        return None
+    index = SqliteIndex(settings.index_path)
+
+    def write(batch: Sequence[ObjectCreated]) -> None:
+        notifications = [Notification(created.bucket, created.key) for created in batch]
+        result = ingest(notifications, lambda notification: store.stream(notification.key), index)
+        if result.failed:
+            raise IndexBehindError(f"{result.errors} of {result.processed} records did not reach the index")
+
+    async def notify(batch: Sequence[ObjectCreated]) -> None:
+        await asyncio.to_thread(write, batch)
+
+    return notify
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
