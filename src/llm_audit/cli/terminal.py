@@ -16,7 +16,7 @@ from rich.text import Text
 
 _DANGEROUS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but tab and line feed; C1, where 0x9B begins a sequence
-    "\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # invisible and directional marks
+    "\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # invisible and directional marks; joiners, which emoji and many scripts need, may stay
     "\ud800-\udfff\U000e0000-\U000e007f]"  # lone surrogates; tag characters
 )
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import click
 
 from llm_audit.cli.reading import item_json, reading, with_filters
 from llm_audit.cli.settings import READING, Settings, with_settings
 from llm_audit.cli.tables import calls_table
 from llm_audit.cli.terminal import console, harmless
+from llm_audit.index.index import Page
 from llm_audit.index.selection import Order
 from llm_audit.query.filters import Filter
-from llm_audit.query.pages import Listing, list_calls
+from llm_audit.query.pages import Listing, list_calls, pages
 
 _ORDERS = {"time": Order.NEWEST, "latency": Order.SLOWEST}
 
@@ -34,20 +37,31 @@ def command(
 
     Filters narrow the list together. Exit code 0 also where nothing is found.
     """
+    order = _ORDERS[sort]
     with reading(settings) as index:
-        listing = list_calls(index, filters, _ORDERS[sort], limit, cursor)
-    if as_json:
-        for item in listing.items:
+        if as_json:
+            _print_lines(pages(index, filters, order, limit, cursor))
+        else:
+            _print_table(list_calls(index, filters, order, limit, cursor))
+
+
+def _print_lines(found: Iterable[Page]) -> None:
+    """Print page by page, so that a long list takes no memory; what is no call goes to stderr."""
+    page = Page(())
+    for page in found:
+        for item in page.items:
             click.echo(item_json(item))
-    else:
-        _print(listing)
-    if listing.partial:
+    _say_partial(is_partial=page.partial)
+    if page.cursor:
+        click.echo(f"more: --cursor {page.cursor}", err=True)
+
+
+def _say_partial(*, is_partial: bool) -> None:
+    if is_partial:
         click.echo("partial: the index could not look at everything; narrow the filters", err=True)
-    if listing.cursor and as_json:
-        click.echo(f"more: --cursor {listing.cursor}", err=True)
 
 
-def _print(listing: Listing) -> None:
+def _print_table(listing: Listing) -> None:
     screen = console()
     if listing.items:
         screen.print(calls_table(listing.items, screen.width))
@@ -57,3 +71,4 @@ def _print(listing: Listing) -> None:
     screen.print(line, style="dim", soft_wrap=True)
     if listing.cursor:
         screen.print(f"more: add --cursor {listing.cursor}", style="dim", soft_wrap=True)
+    _say_partial(is_partial=listing.partial)
