@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -75,6 +76,39 @@ def test_bodies_are_left_out_wherever_the_bytes_are_cut(body):
 def test_any_body_is_left_out_and_everything_else_kept(body, text, size):
     data = encode_record(with_bodies(body, text.encode(), {"text": [text, {text: None}], "n": 1}))
     assert skipped(data, size) == without_bodies(json.loads(data))
+
+
+_NAMES = st.sampled_from(["request", "response", "bodyText", "bodyBase64", "assembled", "a", ""])
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(_NAMES, _JSON), st.integers(1, 30), st.sampled_from([None, 1]), st.booleans())
+def test_any_json_object_comes_through_with_only_the_bodies_left_out(document, size, indent, is_ascii):
+    data = json.dumps(document, indent=indent, ensure_ascii=is_ascii).encode("utf-8", "surrogatepass")
+    for name in ("request", "response"):
+        part = document.get(name)
+        if isinstance(part, dict):
+            document[name] = {
+                key: None if key in ("bodyText", "bodyBase64", "assembled") else value
+                for key, value in part.items()
+            }
+    assert skipped(data, size) == document
+
+
+@given(
+    st.binary(max_size=300) | st.text('{}[]",:\\\\ nul01', max_size=300).map(str.encode), st.integers(1, 30)
+)
+def test_no_bytes_raise_anything_but_what_is_said(data, size):
+    with suppress(NotAnAuditDocumentError):
+        read_head(pieces(data, size))
+    skipper = BodySkipper()
+    for piece in pieces(data, size):
+        skipper.feed(piece)
+    assert len(skipper.kept()) <= 5 * len(data) + 5
 
 
 @pytest.mark.parametrize("size", [10, WHOLE_LIMIT * 2])
