@@ -169,9 +169,10 @@ def choose_plan(
 ) -> Plan:
     """Choose the plan whose index leaves the fewest rows; ``otherwise``, or the first, where all leave many.
 
-    A probe counts on the index alone and stops at ``PROBE_LIMIT``, so choosing costs about a millisecond.
+    A probe counts on the index alone and stops at ``PROBE_LIMIT``, so choosing costs about a millisecond. A
+    plan that is in order and leaves nothing to test reads just the page: nothing can be better.
     """
-    if len(candidates) == 1:
+    if otherwise is None and candidates[0].is_ordered and not candidates[0].clauses:
         return candidates[0]
     best, fewest = otherwise or candidates[0], PROBE_LIMIT
     for plan in candidates:
