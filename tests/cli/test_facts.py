@@ -20,10 +20,17 @@ def test_a_record_says_who_called_what_and_how_it_ended():
 
 
 def test_what_is_missing_is_left_out():
-    assert list(facts_of({})) == []
-    assert dict(facts_of({"statusCode": 0, "outcome": ""})) == {"ended": "status 0"}
+    assert dict(facts_of({})) == {"caller": "- · - · -"}
+    assert dict(facts_of({"statusCode": 0, "outcome": "", "user": "ada"})) == {
+        "caller": "- · ada · -",
+        "ended": "status 0",
+    }
 
 
 def test_members_of_another_shape_are_shown_as_they_are():
     strange = {"latencyMs": "long", "client": [1], "finishReasons": {"a": 1}, "request": {"bytes": None}}
-    assert dict(facts_of(strange)) == {"took": "long", "finish": "{'a': 1}"}
+    assert dict(facts_of(strange)) == {
+        "caller": "- · - · -",
+        "took": "long",
+        "finish": "{'a': 1}",
+    }

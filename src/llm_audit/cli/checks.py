@@ -201,10 +201,12 @@ def ports(settings: Settings) -> Iterator[Finding]:
     try:
         _bind(address)
     except OSError as error:
+        reason = "is taken, as it should be" if is_serving else f"cannot be taken: {error.strerror}"
         advice = "set AUDIT_LISTEN to another port, or stop what uses it"
-        yield Finding(is_serving, f"port {address}: {error.strerror}", advice)
+        yield Finding(is_serving, f"port {address} {reason}", advice)
     else:
-        yield Finding(not is_serving, f"port {address} is free", "serve is running with another AUDIT_LISTEN")
+        advice = "give doctor the settings that serve was given (AUDIT_LISTEN)"
+        yield Finding(not is_serving, f"port {address} is free", advice)
 
 
 def upstream(settings: Settings) -> Iterator[Finding]:

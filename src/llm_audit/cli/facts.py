@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm_audit.cli.terminal import shown_bytes, shown_ms
+from llm_audit.index.schema import NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +17,16 @@ class Member:
     path: str
     word: str = ""
     form: Callable[[Any], str] = str
+    missing: str = ""
+    """What stands for it where there is nothing."""
 
     def shown_in(self, document: Mapping[str, Any]) -> str:
-        """Give the member as text; empty where it is missing or null."""
+        """Give the member as text; what stands for it where it is missing or null."""
         value: Any = document
         for name in self.path.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None
         if value is None or value == "":
-            return ""
+            return self.missing
         return f"{self.word} {self.form(value)}".strip()
 
 
@@ -41,7 +44,11 @@ def _joined(value: Any) -> str:
 
 _FACTS: dict[str, tuple[Member, ...]] = {
     "request id": (Member("requestId"),),
-    "caller": (Member("source"), Member("user"), Member("requestType")),
+    "caller": (
+        Member("source", missing=NOBODY),
+        Member("user", missing=NOBODY),
+        Member("requestType", missing=NOBODY),
+    ),
     "identity": (Member("identity.source"), Member("identity.keyId")),
     "client": (Member("client.address"), Member("client.userAgent")),
     "began": (Member("startedAt"),),

@@ -20,7 +20,7 @@ _GAP = 2
 _LEAST_PROMPT = 16
 """Characters below which a prompt is not worth showing."""
 
-_DROPPED_FIRST = ("prompt", "first chunk", "type", "tokens", "model", "latency", "status", "user", "source")
+_DROPPED_FIRST = ("first chunk", "type", "prompt", "tokens", "model", "latency", "status", "user", "source")
 """Columns that a narrow terminal does without, in this order; the request id is never cut."""
 
 

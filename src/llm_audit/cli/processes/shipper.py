@@ -26,6 +26,9 @@ from llm_audit.ship.shipper import ShipConfig, Shipper
 from llm_audit.store.objects import ObjectStore, StoreSettingsError
 from llm_audit.store.opening import open_store
 
+S3_READERS = 8
+"""Objects read back at once from a bucket, each of which answers after some milliseconds; a folder answers at once."""
+
 
 class IndexBehindError(Exception):
     """Some records did not reach the index; they are told again."""
@@ -78,14 +81,25 @@ async def _ship(config: ShipConfig, store: ObjectStore, settings: Settings) -> N
 
 
 def make_notify(settings: Settings, store: ObjectStore) -> Notify | None:
-    """Give what fills the index, or None where a Lambda does."""
+    """Give what fills the index, or None where a Lambda does.
+
+    The index is opened with the first batch, and again until that succeeds: a damaged one must not keep
+    records from being stored.
+    """
     if settings.index_writer != "shipper":
         return None
-    index = SqliteIndex(settings.index_path)
+    opened: list[SqliteIndex] = []
 
     def write(batch: Sequence[ObjectCreated]) -> None:
+        if not opened:
+            opened.append(SqliteIndex(settings.index_path))
         notifications = [Notification(created.bucket, created.key) for created in batch]
-        result = ingest(notifications, lambda notification: store.stream(notification.key), index)
+        result = ingest(
+            notifications,
+            lambda notification: store.stream(notification.key),
+            opened[0],
+            readers=S3_READERS if settings.is_s3 else 1,
+        )
         if result.failed:
             raise IndexBehindError(f"{result.errors} of {result.processed} records did not reach the index")
 
