@@ -265,6 +265,26 @@ def test_a_client_that_leaves_after_the_last_byte_of_upstream_but_before_taking_
     assert world.the_end()[0] is Outcome.CLIENT_DISCONNECTED
 
 
+def test_a_client_that_took_every_byte_and_leaves_at_the_last_chunk_is_complete(world: World) -> None:
+    """As the openai client does at ``[DONE]``, while the end still waits for its sync."""
+    exchange = world.waiting_exchange()
+    exchange.upstream_received(response(chunked=True), b"one", complete=False)
+    world.durable_at_once = False
+    exchange.upstream_received(None, b"", complete=True)
+    exchange.client_lost(LOST)
+    assert world.the_end() == (Outcome.COMPLETE, 200, 3, None)
+
+
+def test_a_client_that_leaves_at_the_last_chunk_with_bytes_not_yet_taken_disconnected(world: World) -> None:
+    exchange = world.waiting_exchange()
+    world.kernel_takes = False
+    exchange.upstream_received(response(chunked=True), b"one", complete=False)
+    world.durable_at_once = False
+    exchange.upstream_received(None, b"", complete=True)
+    exchange.client_lost(LOST)
+    assert world.the_end()[0] is Outcome.CLIENT_DISCONNECTED
+
+
 def test_a_refused_client_that_does_not_wait_for_the_answer_was_refused(world: World) -> None:
     exchange = world.exchange()
     world.kernel_takes = False

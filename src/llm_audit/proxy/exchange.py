@@ -86,6 +86,7 @@ class Exchange:
     """One request and its response on the wire."""
 
     __slots__ = (
+        "_behind",
         "_body",
         "_chunk_response",
         "_client",
@@ -129,6 +130,7 @@ class Exchange:
         self._outcome = Outcome.COMPLETE
         self._error: ErrorInfo | None = None
         self._last: tuple[bytes, int, int] = (b"", 0, 0)
+        self._behind = False
         self.started_at = self.active_at = shell.clock()
         self.active = False
 
@@ -200,8 +202,10 @@ class Exchange:
             if self._chunk_response:
                 wire += LAST_CHUNK
             self._finish(wire, prefix, len(body))
-        elif not self._client.write(wire, prefix, len(body)) and self._upstream is not None:
-            self._upstream.pause_reading()
+        elif not self._client.write(wire, prefix, len(body)):
+            self._behind = True
+            if self._upstream is not None:
+                self._upstream.pause_reading()
 
     def upstream_failed(self, error: ErrorInfo, *, timeout: bool = False) -> None:
         """Say that the connection could not be made, was lost, broke HTTP, or stayed silent for too long."""
@@ -290,6 +294,7 @@ class Exchange:
     def client_drained(self) -> None:
         """Say that everything which had to wait is handed over."""
         self.active = True
+        self._behind = False
         if self.state is _FLUSHING:
             if not self._last[0]:
                 self._delivered()
@@ -301,12 +306,17 @@ class Exchange:
         self._client.exchange_ended(reusable=self.keep_alive)
 
     def client_lost(self, error: ErrorInfo) -> None:
-        """Say that the client left, or took or sent nothing for too long; upstream stops at once."""
+        """Say that the client left, or took or sent nothing for too long; upstream stops at once.
+
+        One that leaves while only the last chunk's framing waits for its sync took all: openai closes at ``[DONE]``.
+        """
         if self.state is _ENDED:
             return
         self._drop_upstream()
-        if self.state is _FLUSHING and self._outcome is not Outcome.COMPLETE:
-            self._end(self._outcome, self._error)  # what made us answer came first
+        wire, _, content = self._last
+        took_all = wire and not content and not self._behind
+        if self.state is _FLUSHING and (took_all or self._outcome is not Outcome.COMPLETE):
+            self._end(self._outcome, self._error)  # where we answered: what made us answer came first
         else:
             self._end(Outcome.CLIENT_DISCONNECTED, error)
 
