@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -127,7 +128,10 @@ def test_a_second_signal_ends_it_sooner(serve):
     served.process.send_signal(signal.SIGINT)
     assert served.process.wait(60) == 0
     connection.close()
-    eventually(lambda: served.documents()[response.headers["x-request-id"]]["outcome"] == "interrupted")
+    document = served.documents()[response.headers["x-request-id"]]
+    assert document["outcome"] == "interrupted"
+    assert document["error"]["type"] == "drain_timeout"
+    assert "killed" not in served.log.read_text()
 
 
 def test_a_second_supervisor_on_the_same_journal_is_refused(serve, tmp_path):
@@ -180,6 +184,24 @@ def test_the_demo_makes_its_calls_and_shows_where_they_are(serve, tmp_path):
     assert "support-bot" in text
     assert served.call()[0] == 200
     assert len(eventually(served.documents)) >= 8
+
+
+def test_a_journal_that_cannot_be_opened_gets_calls_refused_not_left_waiting_and_is_opened_once_it_can(serve):
+    served = serve().ready()
+    small, big = (64 * 1024, -1), (-1, -1)
+    resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, small)  # which a restarted worker inherits
+    victim = served.child("proxy-1")
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: served.child("proxy-1") not in (None, victim))
+    assert eventually(served.health) == 503
+    connection, response = served.start_call()
+    with contextlib.closing(connection):
+        assert response.status == 503
+        assert b"journal" in response.read()
+    resource.prlimit(served.child("proxy-1"), resource.RLIMIT_FSIZE, big)
+    eventually(lambda: served.health() == 200)
+    request_id = served.call()[1]
+    eventually(lambda: request_id in served.documents())
 
 
 def test_the_port_is_free_after_the_end(serve):

@@ -1,6 +1,7 @@
 """One proxy process: opens its journal, serves the shared listening socket, drains, exits.
 
-``run`` returns the exit code. SIGTERM drains; so does the end of the pipe that the supervisor holds.
+``run`` returns the exit code. SIGTERM drains; so does the end of the pipe that the supervisor holds. A
+second SIGTERM ends what is still in flight.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 
 import uvloop
 
+from llm_audit.journal.model import JournalFailedError, JournalFullError, JournalLockedError
 from llm_audit.journal.writer import JournalWriter
 from llm_audit.proxy.config import ProxyConfig
 from llm_audit.proxy.gate import Gate
@@ -58,6 +60,7 @@ class Worker:
         self._listener = listener
         self._pipe = parent_pipe_fd
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._reopening: asyncio.Task[None] | None = None
 
     async def serve(self) -> int:
@@ -69,7 +72,7 @@ class Worker:
         gate = _gate(config)
         passed = UnauditedCounter(config.writer_dir)
         service = self._service = Service(loop, config, gate, pool, passed)
-        service.use_writer(await loop.run_in_executor(None, self._open_writer, loop))
+        await self._open_journal(loop)
         self._watch(loop)
         server = await loop.create_server(
             lambda: ServerProtocol(service), sock=self._listener, ssl=self._client_tls(), backlog=4096
@@ -78,7 +81,7 @@ class Worker:
         await self._stop.wait()
         server.close()
         await self._drain(service)
-        for task in beside:
+        for task in (*beside, *([self._reopening] if self._reopening else [])):
             task.cancel()
         pool.close()
         if service.writer is not None:
@@ -87,9 +90,13 @@ class Worker:
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         for signal_number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signal_number, self._stop.set)
+            loop.add_signal_handler(signal_number, self._signalled)
         if self._pipe >= 0:
             loop.add_reader(self._pipe, self._pipe_readable, loop)
+
+    def _signalled(self) -> None:
+        """Drain; told again, end what is in flight now."""
+        (self._hurry if self._stop.is_set() else self._stop).set()
 
     def _pipe_readable(self, loop: asyncio.AbstractEventLoop) -> None:
         if not os.read(self._pipe, 64):
@@ -105,6 +112,14 @@ class Worker:
         return context
 
     # --- the journal -------------------------------------------------------------------------------------
+
+    async def _open_journal(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Open the first boot. On a full or failing disk serve without one, so that calls are told, until it opens."""
+        try:
+            self._service.use_writer(await loop.run_in_executor(None, self._open_writer, loop))
+        except (JournalFullError, JournalFailedError) as error:
+            _say(f"{error}; calls get 503 until it can be written")
+            self._reopening = loop.create_task(self._reopen())
 
     def _open_writer(self, loop: asyncio.AbstractEventLoop) -> JournalWriter:
         config = self._config
@@ -134,7 +149,7 @@ class Worker:
         while not self._stop.is_set():
             try:
                 writer = await loop.run_in_executor(None, self._open_writer, loop)
-            except OSError:
+            except (JournalFullError, JournalFailedError, JournalLockedError, OSError):
                 await asyncio.sleep(REOPEN_PAUSE)
             else:
                 self._service.use_writer(writer)
@@ -160,14 +175,16 @@ class Worker:
             await asyncio.sleep(5.0 if healthy else 0.25)
 
     async def _drain(self, service: Service) -> None:
-        """Let calls in flight finish, up to the limit; then they end as interrupted."""
+        """Let calls in flight finish, up to the limit or a second signal; then they end as interrupted."""
         service.drain()
         limit = self._config.drain_timeout
-        try:
-            async with asyncio.timeout(limit):
-                await service.drained.wait()
-        except TimeoutError:
-            service.interrupt_all(f"the proxy stopped {limit:g} s after it was told to")
+        waiting = [asyncio.ensure_future(event.wait()) for event in (service.drained, self._hurry)]
+        await asyncio.wait(waiting, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        for one in waiting:
+            one.cancel()
+        if not service.drained.is_set():
+            when = "at once, told twice" if self._hurry.is_set() else f"{limit:g} s after it was told to"
+            service.interrupt_all(f"the proxy stopped {when}")
 
 
 def _gate(config: ProxyConfig) -> Gate:
