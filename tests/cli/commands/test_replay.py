@@ -36,7 +36,7 @@ def listed(recorded):
 def test_a_saved_journal_can_be_queried_afterwards(recorded, saved):
     result = recorded.run("replay", str(saved))
 
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stderr.strip()) == (0, "")
     assert "6 records stored or found (0 were there already)" in result.stdout
     assert listed(recorded) == {f"user: question {n}": "complete" for n in range(5)} | {
         "user: cut short": "interrupted"
