@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint format docs lock clean
+.PHONY: help demo test callers lint format docs lock clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,7 +34,24 @@ demo: $(VENV)/demo-installed ## Start everything on this machine, make a few cal
 	$(BIN)/llm-audit serve --demo
 
 test: $(VENV)/dev-installed lint ## Lint, type-check and run every test.
+	@$(MAKE) --no-print-directory --keep-going callers || echo "docs/callers.md: examples without their client are skipped" >&2
 	$(BIN)/python -m pytest
+
+# The clients in docs/callers.md that the dev environment does not hold; whoever can't reach npm loses no test but theirs.
+CALLERS := $(VENV)/callers
+
+callers: $(CALLERS)/langchain-installed $(CALLERS)/javascript-installed ## Install LangChain and the JavaScript client, to test docs/callers.md.
+
+$(CALLERS)/langchain-installed: requirements/callers.txt | $(VENV)/dev-installed
+	$(BIN)/python -m venv $(CALLERS)/python
+	$(CALLERS)/python/bin/python -m pip --disable-pip-version-check --quiet --retries 0 install --require-hashes -r $<
+	@touch $@
+
+$(CALLERS)/javascript-installed: tests/docs/package-lock.json | $(VENV)/dev-installed
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "no node and npm here" >&2; exit 1; }
+	@mkdir -p $(CALLERS) && cp tests/docs/package.json tests/docs/package-lock.json $(CALLERS)
+	npm ci --prefix $(CALLERS) --silent --no-audit --no-fund --fetch-retries 0
+	@touch $@
 
 lint: $(VENV)/dev-installed
 	$(BIN)/ruff check
@@ -51,7 +68,7 @@ docs: $(VENV)/dev-installed ## Write the documents that are generated from the c
 
 lock: ## Renew the lock files (hashes, no registry address).
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
-	cd requirements && for name in demo dev; do \
+	cd requirements && for name in demo dev callers; do \
 	  ../$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate $$name.in -o $$name.txt; done
 

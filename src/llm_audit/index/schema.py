@@ -327,8 +327,7 @@ def _text(value: Any, limit: int) -> str | None:
     """Cut to ``limit`` characters; what UTF-8 cannot say (lone surrogates) becomes ``?``."""
     if not isinstance(value, str):
         return None
-    text = value[:limit]
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    return value[:limit].encode("utf-8", "replace").decode("utf-8")
 
 
 def _short(value: Any) -> str | None:
