@@ -76,6 +76,13 @@ def test_the_files_are_for_their_owner_alone(index, path):
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
+def test_a_file_that_was_open_to_others_is_closed_to_them(path):
+    path.parent.mkdir(mode=0o700)
+    path.touch(0o644)
+    SqliteIndex(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_a_reader_in_the_middle_of_a_read_does_not_stop_the_writer(index, path):
     index.put(mixed_items(500))
     with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as beside:

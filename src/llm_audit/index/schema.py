@@ -327,7 +327,8 @@ def _text(value: Any, limit: int) -> str | None:
     """Cut to ``limit`` characters; what UTF-8 cannot say (lone surrogates) becomes ``?``."""
     if not isinstance(value, str):
         return None
-    return value[:limit].encode("utf-8", "replace").decode("utf-8")
+    text = value[:limit]
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _short(value: Any) -> str | None:

@@ -208,7 +208,9 @@ def _open_for_writing(path: Path) -> _Opened:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _opening(path, fcntl.LOCK_EX):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.fchmod(descriptor, 0o600)
+            os.close(descriptor)
             with _own_errors(path):
                 return _prepared(_connect(path, "rw"), path), path.stat()
     except OSError as error:

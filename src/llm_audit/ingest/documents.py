@@ -74,7 +74,7 @@ def read_head(chunks: Iterable[bytes]) -> Head:
 
 def _parse(data: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(data, parse_constant=_refuse_constant)
+        document = _DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise NotAnAuditDocumentError(f"the object is no JSON document ({error})") from None
     if not isinstance(document, dict):
@@ -84,6 +84,10 @@ def _parse(data: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+"""Made once: ``json.loads`` with a hook makes one for each document."""
 
 
 _TOKEN = re.compile(rb'[ \t\r\n]++|"(?:[^"\\]++|\\.)*+"|[{}\[\],:]|[^\s{}\[\],:"]++', re.DOTALL)

@@ -21,6 +21,7 @@ from llm_audit.record.encoding import sha256_hex
 from llm_audit.record.schema import WriterPosition
 from llm_audit.record.times import ms_from_iso
 from llm_audit.ship.build import BuiltRecord
+from llm_audit.ship.folders import private_folder
 from llm_audit.ship.notify import Notify, ObjectCreated
 from llm_audit.ship.shipper import ShipConfig, Shipper
 from llm_audit.ship.status import ShipperStatus
@@ -87,7 +88,7 @@ async def replay_journals(
 
     Waits for a store that is away, as the shipper does; cancel it to give up. Raises OSError.
     """
-    config.journal.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(config.journal)
     with tempfile.TemporaryDirectory(prefix="replay-", dir=config.journal) as scratch:
         copy = Path(scratch) / "journal"
         for writer in writers:
@@ -126,12 +127,15 @@ async def replay_objects(
                     problems=(f"{file}: the store holds other bytes under {row.key}; left alone",)
                 )
                 continue
-            if notify is not None:
-                await notify([ObjectCreated(store.bucket, row.key, row.size, row.sha256)])
         except (NotReplayableError, StoreError, OSError) as error:
             total += Replayed(problems=(f"{file}: {error}",))
-        else:
-            total += Replayed(stored=1, found=int(storing.adopted))
+            continue
+        total += Replayed(stored=1, found=int(storing.adopted))
+        try:
+            if notify is not None:
+                await notify([ObjectCreated(store.bucket, row.key, row.size, row.sha256)])
+        except Exception as error:  # noqa: BLE001 - whatever the index raises, storing goes on
+            total += Replayed(problems=(f"{file}: stored, but not in the index: {error}; run reindex",))
     return total
 
 

@@ -38,7 +38,7 @@ _LOG = logging.getLogger(__name__)
 
 ENOUGH_OUT = WINDOW_RECORDS * 3 // 4
 """With so many records out the threads have work; until then, the loop does not rest."""
-GATHER_S = 0.008
+GATHER_S = 0.02
 """A result waits so long for others: one transaction and one wake-up then serve them all."""
 COLLECT_EVERY_S = 1.0
 FORGET_EVERY_S = 60.0
