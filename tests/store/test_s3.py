@@ -78,7 +78,9 @@ def error_body(code: str) -> bytes:
         (b"garbage\r\n\r\n", StoreUnavailableError),
         (b"", StoreUnavailableError),
         (http("200 OK"), StoreUnavailableError),  # no ETag: nobody stored anything
-        (http("301 Moved Permanently", error_body("PermanentRedirect")), StoreUnavailableError),
+        (http("301 Moved Permanently", error_body("PermanentRedirect")), StoreDeniedError),
+        (http("400 Bad Request", error_body("AuthorizationHeaderMalformed")), StoreDeniedError),
+        (http("400 Bad Request", error_body("ExpiredToken")), StoreDeniedError),
         (http("403 Forbidden", error_body("SignatureDoesNotMatch")), StoreDeniedError),
         (http("401 Unauthorized"), StoreDeniedError),
         (http("404 Not Found", error_body("NoSuchBucket")), StoreDeniedError),
@@ -126,6 +128,19 @@ def test_a_put_states_its_condition_its_checksum_and_its_type():
     assert "\r\ncontent-type: application/json\r\n" in head
     digest = base64.b64encode(hashlib.sha256(b"{}").digest()).decode()
     assert f"\r\nx-amz-checksum-sha256: {digest}\r\n".lower() in head
+
+
+def test_missing_credentials_are_named_as_such(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_WEB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    with answering(http("404 Not Found")) as (endpoint, seen):
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", endpoint)
+        store = S3Objects("audit", S3Settings(region="us-east-1", endpoint_url=endpoint, allow_http=True))
+
+        with pytest.raises(StoreDeniedError, match="AWS_ACCESS_KEY_ID"):
+            store.put_new(KEY, b"{}")
+
+    assert seen[0].startswith(b"PUT /latest/api/token ")
 
 
 def test_an_object_of_many_megabytes_goes_in_one_piece(s3):

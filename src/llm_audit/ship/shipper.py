@@ -137,7 +137,8 @@ class Shipper:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._config.poll_s):
                 await self._more.wait()
-                await asyncio.sleep(GATHER_S)
+                if len(self._out) > 1:
+                    await asyncio.sleep(GATHER_S)
         self._more.clear()
         return False
 

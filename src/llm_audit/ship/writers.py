@@ -123,6 +123,7 @@ class Writers:
                 if try_recover(directory):
                     self._recovered.add(directory)
             except Exception as error:  # noqa: BLE001 - see Writer.read
+                self._unlocked_since[directory] = now + TROUBLE_PAUSE_S
                 self._writers[directory.name].error = f"cannot recover {directory}: {describe(error)}"
 
     def close(self) -> None:

@@ -44,6 +44,20 @@ _OF_THIS_OBJECT = re.compile(
 )
 """How a store says that it will never take this object, whatever state it is in."""
 
+_SETTINGS_SIGNS = (
+    (re.compile(r"<Code>NoSuchBucket<"), "create the bucket, or correct AUDIT_BUCKET"),
+    (
+        re.compile(r"<Code>AuthorizationHeaderMalformed<|incorrectly configured region"),
+        "set AWS_REGION to the bucket's region",
+    ),
+    (re.compile(r"<Code>(?:ExpiredToken|InvalidToken|TokenRefreshRequired)<"), "renew the credentials"),
+    (
+        re.compile(r"/latest/(?:api/token|meta-data)\b"),
+        "no AWS credentials were found, and no instance role: set AWS_ACCESS_KEY_ID or AWS_PROFILE",
+    ),
+)
+"""What only a change of settings mends, told by the answer's text: obstore gives a general error."""
+
 
 class S3Objects:
     """An ``ObjectStore`` in an S3 bucket."""
@@ -151,8 +165,9 @@ def _checked(key: str) -> str:
 def _ours(where: str, error: Exception) -> StoreError:
     text = str(error)
     said = f"{where}: {_text(error)}"
-    if "<Code>NoSuchBucket<" in text:
-        return StoreDeniedError(f"{said}; create the bucket, or correct AUDIT_BUCKET")
+    for sign, advice in _SETTINGS_SIGNS:
+        if sign.search(text):
+            return StoreDeniedError(f"{said}; {advice}")
     if isinstance(error, FileNotFoundError):
         return ObjectMissingError(said)
     # A listing's refusal comes as a general error, told only by its text.
