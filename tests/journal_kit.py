@@ -47,7 +47,7 @@ class Call:
 
     @property
     def id(self) -> bytes:
-        return self.name.encode().ljust(16, b"\0")
+        return self.name.encode().ljust(16, b".")
 
 
 def start_of(call: Call) -> bytes:

@@ -20,6 +20,8 @@ from llm_audit.journal.model import Opening
 from llm_audit.journal.scan import Bad, Frame
 
 SEGMENT_SHIFT = 32
+_RESPONSE, _RESPONSE_BODY = int(Kind.RESPONSE), int(Kind.RESPONSE_BODY)
+_OF_RESPONSE = frozenset((_RESPONSE, _RESPONSE_BODY))
 CONTINUES = 1 << 63
 """In a reference to a chunk: this frame continues the piece before it."""
 
@@ -63,12 +65,12 @@ class Gathered:
         if not self.segments or self.segments[-1] != segment:
             self.segments.append(segment)
         kind = frame.kind
-        if kind in (Kind.RESPONSE_BODY, Kind.RESPONSE):
-            if kind == Kind.RESPONSE:
+        if kind in _OF_RESPONSE:
+            if kind == _RESPONSE:
                 self.response = ref
             if body_bytes:
                 self.chunks.append(ref | CONTINUES if self.split else ref)
-            elif kind == Kind.RESPONSE_BODY:
+            elif kind == _RESPONSE_BODY:
                 self.empty.append(ref)
             self.split = bool(frame.flags & MORE)
         else:

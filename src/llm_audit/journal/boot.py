@@ -22,6 +22,9 @@ from llm_audit.journal.frames import (
 from llm_audit.journal.model import Opening, RecordSettings
 from llm_audit.journal.scan import Bad, Frame, SegmentScan, openings
 
+_BODIES = frozenset((int(Kind.REQUEST_BODY), int(Kind.RESPONSE_BODY)))
+_STARTS = frozenset((int(Kind.REQUEST), int(Kind.RESPONSE)))
+_END = int(Kind.END)
 _OPENING_WINDOW = 64 * 1024
 """Bytes at a segment's start in which its OPEN frames stand."""
 
@@ -163,13 +166,13 @@ class BootReader:
         assembly, kind = self.assembly, frame.kind
         start = frame.at + HEADER_SIZE
         self.frames_end = start + frame.length
-        if kind in (Kind.REQUEST_BODY, Kind.RESPONSE_BODY):
+        if kind in _BODIES:
             assembly.frame(frame, frame.length)
             return
         payload = segment.scan.view[start : start + frame.length]
-        if kind in (Kind.RESPONSE, Kind.REQUEST):
-            assembly.frame(frame, len(split_start(payload)[1]))
-        elif kind == Kind.END:
+        if kind in _STARTS:
+            assembly.frame(frame, len(split_start(kind, payload)[1]))
+        elif kind == _END:
             assembly.end(frame, decode_end(payload, frame.mono_ns))
         elif kind == Kind.CLOSE:
             assembly.close(frame, decode_close(payload))

@@ -71,8 +71,7 @@ _START = Struct("<16sQQB8I")
 _ABSENT = 0xFFFFFFFF
 _IDENTITY_CODES = {IdentitySource.CLAIMED: 0, IdentitySource.KEY: 1, IdentitySource.GATEWAY: 2}
 _IDENTITIES = {code: identity for identity, code in _IDENTITY_CODES.items()}
-_PART = Struct("<I")
-_STATUS = Struct("<H")
+_STATUS = Struct("<HI")
 
 _END = Struct("<QIBBHQ16s")
 _OUTCOME_CODES = {
@@ -86,6 +85,8 @@ _OUTCOME_CODES = {
 _OUTCOMES = {code: outcome for outcome, code in _OUTCOME_CODES.items()}
 _HAS_STATUS, _HAS_DELIVERED, _HAS_ERROR, _TRUNCATED, _LATE, _PREFIX = 1, 2, 4, 8, 16, 32
 _ERROR_TYPE_LIMIT, _ERROR_MESSAGE_LIMIT = 64, 1024
+END_FIXED, END_STATUS, END_DELIVERED, OUTCOME_CODES = _END, _HAS_STATUS, _HAS_DELIVERED, _OUTCOME_CODES
+"""For the writer, which packs the common END frame in line."""
 
 END_ROOM = HEADER_SIZE + _END.size + 1 + _ERROR_TYPE_LIMIT + _ERROR_MESSAGE_LIMIT
 """Bytes that no END frame exceeds: what admission reserves for each open exchange."""
@@ -228,16 +229,22 @@ def encode_request_start(
     request_type: str | None,
 ) -> bytes:
     """Encode the fields of ``RequestStart``; the request id's 16 bytes stand first."""
-    parts = (
-        method.encode("utf-8", "surrogatepass"),
-        target.encode("utf-8", "surrogatepass"),
-        header_lines,
-        client_address.encode("utf-8", "surrogatepass"),
-        None if key_id is None else key_id.encode("utf-8", "surrogatepass"),
-        None if source is None else source.encode("utf-8", "surrogatepass"),
-        None if user is None else user.encode("utf-8", "surrogatepass"),
-        None if request_type is None else request_type.encode("utf-8", "surrogatepass"),
-    )
+    parts: tuple[bytes | None, ...]
+    try:
+        parts = (
+            method.encode(),
+            target.encode(),
+            header_lines,
+            client_address.encode(),
+            None if key_id is None else key_id.encode(),
+            None if source is None else source.encode(),
+            None if user is None else user.encode(),
+            None if request_type is None else request_type.encode(),
+        )
+    except UnicodeEncodeError:  # lone surrogates: whatever the caller has, the journal keeps
+        texts = (method, target, client_address, key_id, source, user, request_type)
+        encoded = [None if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
+        parts = (*encoded[:2], header_lines, *encoded[2:])
     fixed = _START.pack(
         request_id,
         started_wall_ns,
@@ -282,7 +289,7 @@ def _text(part: bytes | None) -> str | None:
 
 def encode_response_start(status: int, header_lines: bytes) -> bytes:
     """Encode the fields of ``ResponseStart``."""
-    return _STATUS.pack(status) + header_lines
+    return _STATUS.pack(status, len(header_lines)) + header_lines
 
 
 def decode_response_start(start: Buffer) -> ResponseStart:
@@ -290,15 +297,13 @@ def decode_response_start(start: Buffer) -> ResponseStart:
     return ResponseStart(_STATUS.unpack_from(start)[0], bytes(start[_STATUS.size :]))
 
 
-def start_prefix(start: bytes) -> bytes:
-    """Give what stands before a start in REQUEST and RESPONSE payloads: its length."""
-    return _PART.pack(len(start))
-
-
-def split_start(payload: memoryview) -> tuple[memoryview, memoryview]:
-    """Part a REQUEST or RESPONSE payload into its start and its piece of the body."""
-    cut = _PART.size + _PART.unpack_from(payload)[0]
-    return payload[_PART.size : cut], payload[cut:]
+def split_start(kind: int, payload: memoryview) -> tuple[memoryview, memoryview]:
+    """Part a REQUEST or RESPONSE payload into its start, which says its own length, and its piece of the body."""
+    if kind == Kind.RESPONSE:
+        cut = _STATUS.size + _STATUS.unpack_from(payload)[1]
+    else:
+        cut = _START.size + sum([n for n in _START.unpack_from(payload)[4:] if n != _ABSENT])
+    return payload[:cut], payload[cut:]
 
 
 # END.

@@ -35,7 +35,7 @@ def payload_of(segments: Segments, ref: int) -> tuple[int, int, memoryview]:
 def _piece(segments: Segments, ref: int) -> tuple[int, bytes]:
     kind, mono_ns, payload = payload_of(segments, ref)
     if kind in (Kind.REQUEST, Kind.RESPONSE):
-        payload = split_start(payload)[1]
+        payload = split_start(kind, payload)[1]
     return mono_ns, bytes(payload)
 
 

@@ -198,9 +198,10 @@ def _starts(
         if gathered.request:
             kind, _, payload = payload_of(boot.segments, gathered.request[0])
             if kind == Kind.REQUEST:
-                request = decode_request_start(split_start(payload)[0])
+                request = decode_request_start(split_start(kind, payload)[0])
         if gathered.response is not None:
-            response = decode_response_start(split_start(payload_of(boot.segments, gathered.response)[2])[0])
+            kind, _, payload = payload_of(boot.segments, gathered.response)
+            response = decode_response_start(split_start(kind, payload)[0])
     except (ValueError, LookupError) as error:
         problem = f"its frames cannot be decoded: {error}"
     return request, response, problem

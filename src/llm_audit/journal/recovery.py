@@ -33,6 +33,7 @@ from llm_audit.journal.frames import (
     Kind,
     SegmentOpening,
     decode_request_start,
+    decode_response_start,
     encode_close,
     encode_end,
     encode_file_header,
@@ -206,8 +207,8 @@ def _status(reader: BootReader, gathered: Gathered) -> int | None:
     """Give the status that the client was sent: the RESPONSE frame's, for it was written before it was sent."""
     if gathered.response is None:
         return None
-    start, _ = split_start(payload_of(reader.segments, gathered.response)[2])
-    return int.from_bytes(start[:2], "little")
+    kind, _, payload = payload_of(reader.segments, gathered.response)
+    return decode_response_start(split_start(kind, payload)[0]).status
 
 
 def _request_id(reader: BootReader, gathered: Gathered) -> bytes:
@@ -216,4 +217,4 @@ def _request_id(reader: BootReader, gathered: Gathered) -> bytes:
     kind, _, payload = payload_of(reader.segments, gathered.request[0])
     if kind != Kind.REQUEST:
         return NO_ID
-    return decode_request_start(split_start(payload)[0]).request_id
+    return decode_request_start(split_start(kind, payload)[0]).request_id

@@ -42,7 +42,18 @@ class Syncer:
         self._thread.start()
 
     def when_durable(self, callback: Callable[[], None]) -> None:
-        """Run the callback on the event loop after the sync of all that was appended before."""
+        """Run the callback on the event loop after the sync of all that was appended before.
+
+        Without a loop (tools, tests) there is nobody to share with: sync and call back here and now.
+        """
+        if self._loop is None:
+            try:
+                self.sync_now()
+            except OSError as error:
+                self._on_error(error)
+            else:
+                callback()
+            return
         self._waiting.append(callback)
         if not self._wake.is_set():
             self._wake.set()

@@ -5,7 +5,7 @@ death of the process. The methods on the hot path (``begin``, ``response_body``,
 the frame put together in line; everything rare is behind ``_make_room``.
 
 Room: a frame is taken only if, after it, the END frames of all open exchanges still fit: into what is left of this
-segment, or into the next one, which is there already. ``_soft_end`` is this segment's end less their reserve: below
+segment, or into the next one, which is there already. ``soft_end`` is this segment's end less their reserve: below
 it an append asks nothing.
 """
 
@@ -21,6 +21,7 @@ from time import monotonic_ns, time_ns
 from zlib import crc32
 
 from llm_audit.journal import crash
+from llm_audit.journal.exchange import LARGE, OpenExchange
 from llm_audit.journal.files import (
     SegmentName,
     next_boot,
@@ -40,9 +41,7 @@ from llm_audit.journal.frames import (
     Kind,
     SegmentOpening,
     encode_close,
-    end_payload,
     frame,
-    start_prefix,
 )
 from llm_audit.journal.model import (
     Durability,
@@ -56,12 +55,8 @@ from llm_audit.journal.segments import SMALLEST_LIMIT, Segment, SpareMaker, Sync
 from llm_audit.journal.syncer import Syncer
 from llm_audit.record.schema import ErrorInfo, Outcome
 
-_REQUEST, _REQUEST_BODY, _RESPONSE, _RESPONSE_BODY, _END = (
-    int(kind) for kind in (Kind.REQUEST, Kind.REQUEST_BODY, Kind.RESPONSE, Kind.RESPONSE_BODY, Kind.END)
-)
+_REQUEST, _REQUEST_BODY, _END = int(Kind.REQUEST), int(Kind.REQUEST_BODY), int(Kind.END)
 _pack, _pack_crc = HEADER.pack, CRC.pack
-_LARGE = 16 * 1024
-"""From this size on, a payload is copied into the segment by itself rather than joined to its header."""
 _PATIENCE_S = 1.0
 """How long an append waits for a segment that is being prepared; only a disk slower than the traffic lets it."""
 _REFUSALS_SHARE = 20
@@ -94,16 +89,16 @@ class JournalWriter:
         self._failure: Exception | None = None
         self._closed = False
         self._exchanges = 0
-        self._reserve = 0
+        self.reserve = 0
         self._max_payload = min(MAX_PAYLOAD, spares.size // 8)
         self._refused: dict[int, int] = {}
         self._segment: Segment
-        self._map: mmap.mmap
-        self._marker: bytes
-        self._offset: int
+        self.map: mmap.mmap
+        self.marker: bytes
+        self.offset: int
         self._opening_bytes: int
-        self._size: int
-        self._soft_end: int
+        self.end_at: int
+        self.soft_end: int
         self._use(spares.first())
         self._syncer = syncer(self)
 
@@ -121,8 +116,8 @@ class JournalWriter:
     ) -> JournalWriter:
         """Take the directory's lock, end what a dead writer left open, and open the next boot.
 
-        ``limit_bytes``: this writer's share of ``AUDIT_JOURNAL_MAX_BYTES``. Without a loop, callbacks run in
-        whichever thread synced. Raises JournalLockedError, JournalFullError where the disk is full,
+        ``limit_bytes``: this writer's share of ``AUDIT_JOURNAL_MAX_BYTES``. Without a loop, ``when_durable``
+        syncs by itself before it calls back. Raises JournalLockedError, JournalFullError where the disk is full,
         JournalFailedError where a probe can't be written and synced, UnfitFilesystemError.
         """
         if limit_bytes < SMALLEST_LIMIT:
@@ -179,14 +174,14 @@ class JournalWriter:
 
     def position(self) -> tuple[Segment, int]:
         """Give the segment that is being filled, and up to where."""
-        return self._segment, self._offset
+        return self._segment, self.offset
 
     # Admission.
 
     def has_room(self, bytes_wanted: int) -> bool:
         """Whether a new exchange of so many bytes can be taken now."""
         wanted = bytes_wanted + END_ROOM + HEADER_SIZE * (4 + bytes_wanted // self._max_payload)
-        if self._offset + wanted <= self._soft_end:
+        if self.offset + wanted <= self.soft_end:
             return True
         if self._failure is not None:
             return False
@@ -194,7 +189,7 @@ class JournalWriter:
         if not room:
             return False
         beyond = max(0, self.limit_bytes - self._spares.used_bytes) * 7 // 8
-        return self._reserve + wanted <= room + beyond
+        return self.reserve + wanted <= room + beyond
 
     def room_for_refusal(self, bytes_wanted: int) -> bool:
         """Take room for a refused call's record, of which all together may fill 5% of the journal."""
@@ -217,101 +212,88 @@ class JournalWriter:
         Raises JournalFullError (nothing was written, or the exchange was ended as ``interrupted``) or
         JournalFailedError.
         """
-        offset = self._offset
-        size = 4 + len(start) + len(body)
+        offset = self.offset
+        size = len(start) + len(body)
         after = offset + HEADER_SIZE + size
-        if after > self._soft_end - END_ROOM or size > _LARGE:
+        if after > self.soft_end - END_ROOM or size > LARGE:
             return self._begin_slowly(start, body, last=last)
         self._exchanges = number = self._exchanges + 1
         now = monotonic_ns()
-        head = _pack(self._marker, _REQUEST, last, 0, 0, number, now, size)
-        payload = b"".join((_pack_crc(len(start)), start, body))
-        self._map[offset:after] = b"".join((head, _pack_crc(crc32(payload, crc32(head, offset))), payload))
-        self._offset = after
-        self._reserve += END_ROOM
-        self._soft_end -= END_ROOM
+        head = _pack(self.marker, _REQUEST, last, 0, 0, number, now, size)
+        crc = _pack_crc(crc32(body, crc32(start, crc32(head, offset))))
+        self.map[offset:after] = b"".join((head, crc, start, body))
+        self.offset = after
+        self.reserve += END_ROOM
+        self.soft_end -= END_ROOM
         self.open_count += 1
         return OpenExchange(self, number, start[:16], 1, now)
 
     def _begin_slowly(self, start: bytes, body: bytes, *, last: bool) -> OpenExchange:
-        if 4 + len(start) > self._max_payload:
+        if len(start) > self._max_payload:
             raise ValueError(
-                f"a request start of {len(start)} bytes; at most {self._max_payload - 4} fit a frame"
+                f"a request start of {len(start)} bytes; at most {self._max_payload} fit a frame"
             )
         if self._failure is not None:
             raise self._failed()
-        wanted = 4 + len(start) + len(body)
+        wanted = len(start) + len(body)
         if not self.has_room(wanted) and not (self._spares.wait(_PATIENCE_S) and self.has_room(wanted)):
             raise self._full()
         self._make_room(HEADER_SIZE + min(wanted, self._max_payload), END_ROOM)
         self._exchanges += 1
-        self._reserve += END_ROOM
-        self._soft_end -= END_ROOM
+        self.reserve += END_ROOM
+        self.soft_end -= END_ROOM
         self.open_count += 1
         exchange = OpenExchange(self, self._exchanges, start[:16], 0, 0)
         try:
-            self.append_pieces(
-                exchange, (_REQUEST, _REQUEST_BODY), start_prefix(start) + start, body, last=last
-            )
+            self.append_pieces(exchange, (_REQUEST, _REQUEST_BODY), start, body, last=last)
         except JournalFullError as error:
             exchange.end(Outcome.INTERRUPTED, None, None, ErrorInfo("journal_full", str(error)))
             raise
         return exchange
 
     def append_pieces(
-        self, exchange: OpenExchange, kinds: tuple[int, int], prefix: bytes, data: bytes, *, last: bool
+        self, exchange: OpenExchange, kinds: tuple[int, int], start: bytes, data: bytes, *, last: bool
     ) -> None:
         """Append a piece of a body, over several frames where one can't hold it (``MORE``)."""
         view = memoryview(data)
         kind = kinds[0]
         while True:
-            taken = self._max_payload - len(prefix)
+            taken = self._max_payload - len(start)
             piece, view = view[:taken], view[taken:]
-            size = len(prefix) + len(piece)
+            size = len(start) + len(piece)
             self._make_room(HEADER_SIZE + size, 0)
-            offset = self._offset
+            offset = self.offset
             now = exchange.last_mono_ns = monotonic_ns()
             flags = MORE if view else LAST if last else 0
-            head = _pack(self._marker, kind, flags, 0, exchange.count, exchange.number, now, size)
-            sum_ = crc32(piece, crc32(prefix, crc32(head, offset)))
-            head += _pack_crc(sum_) + prefix
+            head = _pack(self.marker, kind, flags, 0, exchange.count, exchange.number, now, size)
+            head += _pack_crc(crc32(piece, crc32(start, crc32(head, offset)))) + start
             at = offset + len(head)
-            self._map[offset:at] = head
-            self._map[at : at + len(piece)] = piece
-            self._offset = at + len(piece)
+            self.map[offset:at] = head
+            self.map[at : at + len(piece)] = piece
+            self.offset = at + len(piece)
             exchange.count += 1
             if not view:
                 return
-            kind, prefix = kinds[1], b""
+            kind, start = kinds[1], b""
 
-    def append_end(self, exchange: int, count: int, payload: bytes, now: int) -> None:
-        """Append an END frame, for which room is reserved."""
-        after = self._offset + HEADER_SIZE + len(payload)
-        if after > self._size:
-            if self._failure is not None:
-                raise self._failed()
+    def room_for_end(self, size: int) -> None:
+        """Go on in the next segment, where an END frame no longer fits this one: room for it is reserved there."""
+        if self._failure is not None:
+            raise self._failed()
+        if self.offset + size > self.end_at:
             self._roll()
-        offset = self._offset
-        after = offset + HEADER_SIZE + len(payload)
-        head = _pack(self._marker, _END, 0, 0, count, exchange, now, len(payload))
-        self._map[offset:after] = b"".join((head, _pack_crc(crc32(payload, crc32(head, offset))), payload))
-        self._offset = after
-        self._reserve -= END_ROOM
-        self._soft_end += END_ROOM
-        self.open_count -= 1
-        self.next_sequence += 1
 
     def _make_room(self, wanted: int, more_reserve: int) -> None:
         """See to it that a frame of ``wanted`` bytes fits at ``_offset``, and all END frames after it."""
         if self._failure is not None:
             raise self._failed()
-        reserve = self._reserve + more_reserve
-        if self._offset + wanted + reserve <= self._size:
+        reserve = self.reserve + more_reserve
+        if self.offset + wanted + reserve <= self.end_at:
             return
         if not self._spares.room() and not self._spares.wait(_PATIENCE_S):
             raise self._full()
         room = self._spares.room() - 2 * HEADER_SIZE - self._opening_bytes
-        if self._offset + wanted <= self._size and reserve <= room:
+        if self.offset + wanted <= self.end_at and reserve <= room:
             return
         if wanted + reserve > room:
             raise self._full()
@@ -327,12 +309,12 @@ class JournalWriter:
 
     def _use(self, segment: Segment) -> None:
         self._segment = segment
-        self._offset = segment.begin(SegmentOpening(self.opening, self.next_sequence))
-        self._opening_bytes = self._offset
-        self._map = segment.map
-        self._marker = segment.marker
-        self._size = segment.size
-        self._soft_end = self._size - self._reserve
+        self.offset = segment.begin(SegmentOpening(self.opening, self.next_sequence))
+        self._opening_bytes = self.offset
+        self.map = segment.map
+        self.marker = segment.marker
+        self.end_at = segment.size
+        self.soft_end = self.end_at - self.reserve
 
     # Durability, failure and the end.
 
@@ -351,7 +333,7 @@ class JournalWriter:
         """End this boot: a sync failed. It is not tried again, for the kernel may have dropped the pages."""
         if self._failure is None:
             self._failure = error
-            self._soft_end = self._size = 0
+            self.soft_end = self.end_at = 0
             self._on_failure(error)
 
     def _full(self) -> JournalFullError:
@@ -377,88 +359,22 @@ class JournalWriter:
             try:
                 self._append_close()
                 self._syncer.sync_now()
-                used = self._offset
+                used = self.offset
             except OSError as error:
                 self.fail(error)
         for left in self._syncer.left:
             left.close()
-        self._soft_end = self._size = 0
+        self.soft_end = self.end_at = 0
         self._failure = self._failure or RuntimeError("it is closed")
         self._segment.close(used)
         os.close(self._lock)
 
     def _append_close(self) -> None:
         payload = encode_close(self.next_sequence)
-        after = self._offset + HEADER_SIZE + len(payload)
-        if self.open_count == 0 and after <= self._size:
-            self._map[self._offset : after] = frame(self._marker, Kind.CLOSE, payload, at=self._offset)
-            self._offset = after
-
-
-class OpenExchange:
-    """One exchange that was begun. Its frames are numbered from 0; ``end`` is the last call."""
-
-    __slots__ = ("_request_id", "_writer", "count", "last_mono_ns", "number", "truncated")
-
-    def __init__(self, writer: JournalWriter, number: int, request_id: bytes, count: int, now: int) -> None:
-        self._writer = writer
-        self.number = number
-        self._request_id = request_id
-        self.count = count
-        self.last_mono_ns = now
-        """Time stamped on the last frame (``time.monotonic_ns()``)."""
-        self.truncated = False
-        """Set it where bytes were let through that the journal could not take (``AUDIT_WHEN_FULL=pass``)."""
-
-    def request_body(self, data: bytes, *, last: bool) -> None:
-        """Append a piece of the request's body. Raises JournalFullError or JournalFailedError."""
-        self._writer.append_pieces(self, (_REQUEST_BODY, _REQUEST_BODY), b"", data, last=last)
-
-    def response(self, start: bytes, body: bytes, *, last: bool) -> None:
-        """Append the response's head (``encode_response_start``) and the first piece of its body."""
-        self._writer.append_pieces(
-            self, (_RESPONSE, _RESPONSE_BODY), start_prefix(start) + start, body, last=last
-        )
-
-    def response_body(self, data: bytes, *, last: bool) -> None:
-        """Append a piece of the response's body as it was received; empty only to say that it is over."""
-        writer = self._writer
-        offset = writer._offset  # noqa: SLF001 - one class in two: the exchange is the writer's hot half
-        size = len(data)
-        after = offset + HEADER_SIZE + size
-        if after > writer._soft_end or size > _LARGE:  # noqa: SLF001 - as above
-            writer.append_pieces(self, (_RESPONSE_BODY, _RESPONSE_BODY), b"", data, last=last)
-            return
-        now = self.last_mono_ns = monotonic_ns()
-        head = _pack(writer._marker, _RESPONSE_BODY, last, 0, self.count, self.number, now, size)  # noqa: SLF001
-        writer._map[offset:after] = b"".join((head, _pack_crc(crc32(data, crc32(head, offset))), data))  # noqa: SLF001
-        writer._offset = after  # noqa: SLF001 - as above
-        self.count += 1
-
-    def end(
-        self,
-        outcome: Outcome,
-        status_code: int | None,
-        delivered_bytes: int | None,
-        error: ErrorInfo | None,
-    ) -> int:
-        """Append the END frame into the room kept for it, and give the exchange's sequence.
-
-        Raises JournalFailedError: recovery then ends the exchange as ``interrupted``.
-        """
-        writer = self._writer
-        sequence = writer.next_sequence
-        now = self.last_mono_ns = monotonic_ns()
-        payload = end_payload(
-            sequence, self.count + 1, self._request_id, outcome, status_code, delivered_bytes, error,
-            truncated=self.truncated,
-        )  # fmt: skip
-        writer.append_end(self.number, self.count, payload, now)
-        self.count = -1  # no frame can carry that number: a second end, or a piece after it, is refused
-        return sequence
+        after = self.offset + HEADER_SIZE + len(payload)
+        if self.open_count == 0 and after <= self.end_at:
+            self.map[self.offset : after] = frame(self.marker, Kind.CLOSE, payload, at=self.offset)
+            self.offset = after
 
 
 crash.around(JournalWriter, "begin", before="before-request", after="after-request")
-crash.around(OpenExchange, "response", before="before-response", after="after-response")
-crash.around(OpenExchange, "response_body", before="before-chunk", after="mid-stream")
-crash.around(OpenExchange, "end", before="before-end", after="after-end")
