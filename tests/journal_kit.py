@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,6 +95,16 @@ def roll(writer: JournalWriter) -> None:
     """Go on in the next segment, once it is prepared."""
     assert writer._spares.wait(60)
     writer._roll()
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether it comes true within a minute: for what another thread does."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.001)
+    return False
 
 
 def drain(reader: WriterReader, limit: int = 256) -> list[EndedExchange]:

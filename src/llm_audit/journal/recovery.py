@@ -44,6 +44,7 @@ from llm_audit.journal.frames import (
 from llm_audit.journal.model import End
 from llm_audit.journal.pieces import payload_of
 from llm_audit.journal.scan import Frame
+from llm_audit.journal.unaudited import Gap, UnauditedCount
 from llm_audit.record.schema import ErrorInfo, Outcome
 
 _MANY = 1024
@@ -99,7 +100,12 @@ def _recover_boot(directory: Path, boot: int, sync: Callable[[int], None]) -> No
             sync(segment.fd)
         number = names[-1].number + 1
         path = directory / str(SegmentName(boot, number))
-        _put(path, _segment(reader))
+        unaudited = UnauditedCount(directory)
+        gap = unaudited.pending()
+        _put(path, _segment(reader, gap))
+        if gap is not None:
+            unaudited.mark_reported(gap)
+        unaudited.close()
         fd = os.open(directory / str(last.name), os.O_RDWR | os.O_CLOEXEC)
         try:
             give_back_tail(fd, reader.frames_end, last.size)
@@ -140,7 +146,7 @@ def _put(path: Path, data: bytes) -> None:
     sync_directory(path.parent)
 
 
-def _segment(reader: BootReader) -> bytes:
+def _segment(reader: BootReader, gap: Gap | None) -> bytes:
     """Give the recovery segment of this boot, byte for byte."""
     assembly = reader.assembly
     marker = secrets.token_bytes(MARKER_SIZE)
@@ -158,6 +164,12 @@ def _segment(reader: BootReader) -> bytes:
     for gathered, end in _ends(reader):
         put(Kind.END, encode_end(end), end.count - 1, gathered.exchange, end.end.ended_mono_ns)
         count += not end.late
+    if gap is not None:
+        exchange = assembly.begun + 1
+        put(Kind.REQUEST, gap.start(0), 0, exchange, 0)
+        over = End(assembly.expected + count, Outcome.INTERRUPTED, None, None, gap.span_ns, gap.error())
+        put(Kind.END, encode_end(EndFrame(over, 2, gap.request_id)), 1, exchange, gap.span_ns)
+        count += 1
     put(Kind.CLOSE, encode_close(assembly.expected + count))
     return bytes(data)
 

@@ -23,7 +23,6 @@ from zlib import crc32
 from llm_audit.journal import crash
 from llm_audit.journal.exchange import LARGE, OpenExchange
 from llm_audit.journal.files import (
-    SegmentName,
     next_boot,
     prepare_directory,
     probe,
@@ -51,16 +50,17 @@ from llm_audit.journal.model import (
     RecordSettings,
 )
 from llm_audit.journal.recovery import recover
+from llm_audit.journal.refusals import RefusalShare
 from llm_audit.journal.segments import SMALLEST_LIMIT, Segment, SpareMaker, Sync, segment_bytes
 from llm_audit.journal.syncer import Syncer
+from llm_audit.journal.unaudited import UnauditedCount
 from llm_audit.record.schema import ErrorInfo, Outcome
 
 _REQUEST, _REQUEST_BODY, _END = int(Kind.REQUEST), int(Kind.REQUEST_BODY), int(Kind.END)
 _pack, _pack_crc = HEADER.pack, CRC.pack
 _PATIENCE_S = 1.0
 """How long an append waits for a segment that is being prepared; only a disk slower than the traffic lets it."""
-_REFUSALS_SHARE = 20
-"""Refused calls may fill a twentieth of the journal."""
+_GAP_ROOM = 4096
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -73,6 +73,7 @@ class JournalWriter:
         opening: Opening,
         spares: SpareMaker,
         syncer: Callable[[JournalWriter], Syncer],
+        unaudited: UnauditedCount,
         limit_bytes: int,
         *,
         host: bool,
@@ -91,7 +92,9 @@ class JournalWriter:
         self._exchanges = 0
         self.reserve = 0
         self._max_payload = min(MAX_PAYLOAD, spares.size // 8)
-        self._refused: dict[int, int] = {}
+        self._refusals = RefusalShare(unaudited.directory, opening.boot, limit_bytes)
+        self._unaudited = unaudited
+        self._gap = unaudited.pending() is not None
         self._segment: Segment
         self.map: mmap.mmap
         self.marker: bytes
@@ -140,6 +143,7 @@ class JournalWriter:
                 opening,
                 spares,
                 lambda writer: Syncer(writer.position, loop, sync, writer.fail),
+                UnauditedCount(directory),
                 limit_bytes,
                 host=durability == Durability.HOST,
                 on_failure=on_failure,
@@ -147,13 +151,10 @@ class JournalWriter:
         except BaseException as error:
             if lock >= 0:
                 os.close(lock)
-            if isinstance(error, OSError) and error.errno in _DISK_FULL:
-                raise JournalFullError(
-                    f"no journal can be opened in {directory}: {error.strerror}"
-                ) from error
-            if isinstance(error, OSError):
-                raise JournalFailedError(f"no journal can be opened in {directory}: {error}") from error
-            raise
+            if not isinstance(error, OSError):
+                raise
+            kind = JournalFullError if error.errno in _DISK_FULL else JournalFailedError
+            raise kind(f"no journal can be opened in {directory}: {error}") from error
 
     # State, for /health and status.
 
@@ -180,6 +181,11 @@ class JournalWriter:
 
     def has_room(self, bytes_wanted: int) -> bool:
         """Whether a new exchange of so many bytes can be taken now."""
+        if self._gap:
+            self._report_gap()
+        return self._fits(bytes_wanted)
+
+    def _fits(self, bytes_wanted: int) -> bool:
         wanted = bytes_wanted + END_ROOM + HEADER_SIZE * (4 + bytes_wanted // self._max_payload)
         if self.offset + wanted <= self.soft_end:
             return True
@@ -193,16 +199,25 @@ class JournalWriter:
 
     def room_for_refusal(self, bytes_wanted: int) -> bool:
         """Take room for a refused call's record, of which all together may fill 5% of the journal."""
-        allowed = self.limit_bytes // _REFUSALS_SHARE - bytes_wanted
-        if sum(self._refused.values()) > allowed:
-            for number in list(self._refused):
-                if not (self._segment.path.parent / str(SegmentName(self.opening.boot, number))).exists():
-                    del self._refused[number]
-        if sum(self._refused.values()) > allowed or not self.has_room(bytes_wanted):
+        if not self._refusals.fits(bytes_wanted) or not self.has_room(bytes_wanted):
             return False
-        number = self._segment.name.number
-        self._refused[number] = self._refused.get(number, 0) + bytes_wanted
+        self._refusals.take(self._segment.name.number, bytes_wanted)
         return True
+
+    def count_unaudited(self) -> None:
+        """Count a call that goes through unrecorded (``AUDIT_WHEN_FULL=pass``); possible on a full disk too."""
+        self._unaudited.count()
+        self._gap = True
+
+    def _report_gap(self) -> None:
+        """Put the calls that were only counted on record, as soon as there is room."""
+        gap = self._unaudited.pending()
+        self._gap = gap is not None
+        if gap is not None and self._fits(_GAP_ROOM):
+            exchange = self.begin(gap.start(monotonic_ns() - gap.span_ns), b"", last=True)
+            exchange.end(Outcome.INTERRUPTED, None, None, gap.error())
+            self._unaudited.mark_reported(gap)
+            self._gap = False
 
     # Appending.
 
@@ -236,7 +251,7 @@ class JournalWriter:
         if self._failure is not None:
             raise self._failed()
         wanted = len(start) + len(body)
-        if not self.has_room(wanted) and not (self._spares.wait(_PATIENCE_S) and self.has_room(wanted)):
+        if not self._fits(wanted) and not (self._spares.wait(_PATIENCE_S) and self._fits(wanted)):
             raise self._full()
         self._make_room(HEADER_SIZE + min(wanted, self._max_payload), END_ROOM)
         self._exchanges += 1
@@ -352,8 +367,11 @@ class JournalWriter:
         if self._closed:
             return
         self._closed = True
+        if self._gap and self._failure is None:
+            self._report_gap()
         self._spares.stop()
         self._syncer.stop()
+        self._unaudited.close()
         used: int | None = None
         if self._failure is None:
             try:
