@@ -123,10 +123,10 @@ class BootReader:
                 continue
             # Seen before the last look for frames, so that no frame is missed between the two.
             following = self._following(over=over)
+            if (following is not None or self.current_looks_damaged()) and self._read(limit, final=False):
+                continue
             if following is None and not over:
                 break
-            if self._read(limit, final=False):
-                continue
             torn = following is None or self._is_recovery(following)
             if self._read(limit, final=True, torn=torn):
                 continue
@@ -138,6 +138,10 @@ class BootReader:
         taken = ended[:limit]
         del ended[:limit]
         return taken
+
+    def current_looks_damaged(self) -> bool:
+        """Whether a frame follows a place that was no frame at the first look; the second look decides."""
+        return self.current is not None and self.current.scan.suspect >= 0
 
     def _read(self, limit: int, *, final: bool, torn: bool = False) -> bool:
         """Take frames until ``limit`` exchanges are ready (True) or no more stand here (False)."""

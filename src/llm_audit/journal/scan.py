@@ -62,12 +62,13 @@ class Bad:
 class SegmentScan:
     """A cursor over one segment's frames."""
 
-    __slots__ = ("_data", "_marker", "_suspect", "at", "restored", "view")
+    __slots__ = ("_damaged_to", "_data", "_marker", "at", "restored", "suspect", "view")
 
     def __init__(self, data: mmap.mmap | bytes, marker: bytes) -> None:
         self._data = data
         self._marker = marker
-        self._suspect = -1
+        self.suspect = -1
+        self._damaged_to = -1
         self.view = memoryview(data)
         self.at = FILE_HEADER_SIZE
         self.restored: dict[int, bytes] = {}
@@ -102,8 +103,8 @@ class SegmentScan:
         if not final and not written:
             return None
         following = self._following(len(view) if final else at + 1 + HEADER_SIZE + MAX_PAYLOAD + MARKER_SIZE)
-        if not final and (following is None or self._suspect != at):
-            self._suspect = at if following is not None else -1
+        if not final and (following is None or (self.suspect != at and at >= self._damaged_to)):
+            self.suspect = at if following is not None else -1
             return None
         header = restore_header(view, at, self._marker) if written else None
         if header is not None:
@@ -111,6 +112,7 @@ class SegmentScan:
             self.restored[at] = header
             self.at = at + HEADER_SIZE + length
             return Frame(kind, flags, number, exchange, mono_ns, at, length)
+        self._damaged_to = at if following is None else following
         if following is None and not written:
             self.at = len(view)
             return None
