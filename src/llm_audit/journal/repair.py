@@ -22,7 +22,8 @@ from llm_audit.journal.frames import (
     WHOLE_HEADER,
 )
 
-_KIND_AT, _FLAGS_AT, _RESERVED_AT, _NUMBER_AT = MARKER_SIZE, MARKER_SIZE + 1, MARKER_SIZE + 2, MARKER_SIZE + 4
+_KIND_AT = MARKER_SIZE
+_ZEROS = 4096
 
 
 def restore_header(view: memoryview, at: int, marker: bytes) -> bytes | None:
@@ -102,15 +103,19 @@ def _before_zeros(difference: int, length: int) -> int:
 
 
 def _by_length(view: memoryview, at: int, found: bytes) -> bytes | None:
-    """Try every byte of the length where a frame, or nothing at all, follows the payload that it names."""
+    """Try every byte of the length where a frame, or nothing at all, follows the payload that it names.
+
+    Where nothing follows, a payload is taken to end at most a page of zeros after the last other byte.
+    """
     marker = found[:MARKER_SIZE]
+    written_to = at + len(bytes(view[at : at + HEADER_SIZE + MAX_PAYLOAD]).rstrip(b"\0"))
     for place in range(LENGTH_AT, HEADER.size):
         for value in range(256):
             candidate = found[:place] + bytes((value,)) + found[place + 1 :]
             end = at + HEADER_SIZE + WHOLE_HEADER.unpack(candidate)[7]
             if end > len(view) or end > at + HEADER_SIZE + MAX_PAYLOAD:
                 continue
-            following = view[end : end + MARKER_SIZE]
-            if (following == marker or not any(following)) and _fits(view, at, candidate):
+            follows = view[end : end + MARKER_SIZE] == marker or written_to <= end < written_to + _ZEROS
+            if follows and _fits(view, at, candidate):
                 return candidate
     return None
