@@ -24,6 +24,7 @@ from llm_audit.journal.frames import (
 
 _KIND_AT = MARKER_SIZE
 _ZEROS = 4096
+_BLOCK = bytes(32 * 1024)
 
 
 def restore_header(view: memoryview, at: int, marker: bytes) -> bytes | None:
@@ -108,14 +109,26 @@ def _by_length(view: memoryview, at: int, found: bytes) -> bytes | None:
     Where nothing follows, a payload is taken to end at most a page of zeros after the last other byte.
     """
     marker = found[:MARKER_SIZE]
-    written_to = at + len(bytes(view[at : at + HEADER_SIZE + MAX_PAYLOAD]).rstrip(b"\0"))
+    length = WHOLE_HEADER.unpack(found)[7]
+    last_end = min(len(view), at + HEADER_SIZE + MAX_PAYLOAD)
+    written_to = _written_to(view, at, last_end)
     for place in range(LENGTH_AT, HEADER.size):
         for value in range(256):
-            candidate = found[:place] + bytes((value,)) + found[place + 1 :]
-            end = at + HEADER_SIZE + WHOLE_HEADER.unpack(candidate)[7]
-            if end > len(view) or end > at + HEADER_SIZE + MAX_PAYLOAD:
-                continue
+            shift = 8 * (place - LENGTH_AT)
+            end = at + HEADER_SIZE + (length & ~(0xFF << shift) | value << shift)
+            if end > last_end:
+                break
             follows = view[end : end + MARKER_SIZE] == marker or written_to <= end < written_to + _ZEROS
-            if follows and _fits(view, at, candidate):
-                return candidate
+            if follows:
+                candidate = found[:place] + bytes((value,)) + found[place + 1 :]
+                if _fits(view, at, candidate):
+                    return candidate
     return None
+
+
+def _written_to(view: memoryview, start: int, stop: int) -> int:
+    """Give the offset after the last byte from ``start`` to ``stop`` that is not zero."""
+    while stop - start > len(_BLOCK) and bytes(view[stop - len(_BLOCK) : stop]) == _BLOCK:
+        stop -= len(_BLOCK)
+    start = max(start, stop - len(_BLOCK))
+    return start + len(bytes(view[start:stop]).rstrip(b"\0"))

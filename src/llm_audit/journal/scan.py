@@ -137,7 +137,7 @@ class SegmentScan:
     def _hole(self, start: int, stop: int) -> bool:
         first = -(-start // PAGE) * PAGE
         return any(
-            self.view[page : page + PAGE] == _ZERO_PAGE for page in range(first, stop - PAGE + 1, PAGE)
+            bytes(self.view[page : page + PAGE]) == _ZERO_PAGE for page in range(first, stop - PAGE + 1, PAGE)
         )
 
     def _following(self, limit: int) -> int | None:

@@ -56,7 +56,9 @@ from llm_audit.journal.syncer import Syncer
 from llm_audit.journal.unaudited import UnauditedCount
 from llm_audit.record.schema import ErrorInfo, Outcome
 
-_REQUEST, _REQUEST_BODY, _END = int(Kind.REQUEST), int(Kind.REQUEST_BODY), int(Kind.END)
+__all__ = ["JournalWriter", "OpenExchange"]
+
+_REQUEST, _REQUEST_BODY = int(Kind.REQUEST), int(Kind.REQUEST_BODY)
 _pack, _pack_crc = HEADER.pack, CRC.pack
 _PATIENCE_S = 1.0
 """How long an append waits for a segment that is being prepared; only a disk slower than the traffic lets it."""
