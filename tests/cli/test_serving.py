@@ -109,6 +109,20 @@ def test_sigterm_lets_a_stream_finish_and_stores_its_record_before_the_end(serve
     assert served.items(document["requestId"])
 
 
+def test_a_shipper_that_is_asked_to_stop_while_it_starts_ships_what_is_there(serve):
+    served = serve().ready()
+    for _ in range(3):
+        victim = served.child("shipper")
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda pid=victim: served.child("shipper") not in (None, pid))
+    request_id = served.call()[1]
+    os.kill(served.child("shipper"), signal.SIGKILL)
+    served.process.terminate()
+    assert served.process.wait(60) == 0
+    assert request_id in served.documents()
+    assert served.items(request_id)
+
+
 def test_a_call_that_outlasts_the_drain_is_recorded_as_interrupted(serve):
     served = serve(serve_command(free_port(), pace_ms=1000), AUDIT_DRAIN_TIMEOUT="300ms").ready()
     connection, response = served.start_call("Count to 40", stream=True)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from signal import SIGKILL, SIGTERM
 
 import pytest
@@ -118,6 +119,15 @@ def test_a_child_that_waits_for_its_restart_when_its_stage_stops_is_not_started_
     assert acts(machine.tick(100)) == []
 
 
+def test_a_child_that_is_needed_to_stop_is_started_for_it_if_it_waits_for_its_restart():
+    machine = supervision(PROXY, replace(SHIPPER, is_needed_to_stop=True))
+    machine.ended("shipper", 1, 0)
+    assert acts(machine.ended("shipper", 1, 0.1)) == []
+    assert machine.stop(0.2) == [Send("proxy-1", SIGTERM)]
+    assert machine.ended("proxy-1", 0, 0.3) == [Start("shipper"), Send("shipper", SIGTERM)]
+    assert machine.ended("shipper", 1, 0.4) == [Leave(0)]
+
+
 def test_a_second_stop_makes_every_stage_hurry():
     machine = supervision(PROXY, SHIPPER)
     machine.stop(0)
@@ -158,7 +168,7 @@ def test_an_end_is_described_by_exit_code_or_signal():
     st.data(),
 )
 def test_whatever_happens_only_stopped_children_start_and_the_end_comes_when_nothing_runs(events, data):
-    machine = Supervision([ONCE, PROXY, OTHER_PROXY, SHIPPER, MODEL])
+    machine = Supervision([ONCE, PROXY, OTHER_PROXY, replace(SHIPPER, is_needed_to_stop=True), MODEL])
     running, now, left = set(), 0.0, []
 
     def do(effects):

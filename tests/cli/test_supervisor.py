@@ -96,7 +96,7 @@ def test_sigterm_lets_a_call_in_flight_finish_then_ends_the_next_stage(run):
     supervisor.all_running(3)
     connection, pid = supervisor.call()
     supervisor.process.send_signal(signal.SIGTERM)
-    eventually(lambda: supervisor.ended("proxy-1") or supervisor.ended("proxy-2"))
+    eventually(lambda: len(list(supervisor.folder.glob("*.draining"))) == 2)
     assert is_alive(pid)
     assert not supervisor.ended("shipper")
     connection.sendall(b"done")
@@ -110,9 +110,11 @@ def test_sigterm_lets_a_call_in_flight_finish_then_ends_the_next_stage(run):
 
 def test_new_connections_are_refused_once_workers_have_drained_although_the_supervisor_still_runs(run):
     supervisor = run("unending")
-    port = supervisor.all_running(4)["port"]
+    status = supervisor.all_running(4)
+    port = status["port"]
     supervisor.process.send_signal(signal.SIGTERM)
-    eventually(lambda: supervisor.ended("proxy-1") and supervisor.ended("proxy-2"))
+    for name in ("proxy-1", "proxy-2"):
+        eventually(lambda pid=status["children"][name]["pid"]: not is_alive(pid))
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
     assert supervisor.process.poll() is None

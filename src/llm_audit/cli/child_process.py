@@ -11,9 +11,10 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 
+from llm_audit.cli.signals import signals_blocked
 from llm_audit.cli.supervision import Child
 
 _LONGEST_LINE = 16 * 1024
@@ -25,6 +26,8 @@ class Program:
     """How a child is run. ``environment`` is all that it gets; what it prints is passed on, line by line.
 
     ``speaks_to_terminal``: its standard output is ours (only for what a person reads), not its log.
+    ``unblocks_signals``: it starts with signals blocked and unblocks them once it handles them, so that one that is
+    asked to stop while it still starts does what it should do at its end.
     """
 
     child: Child
@@ -33,6 +36,7 @@ class Program:
     descriptors: tuple[int, ...] = ()
     umask: int = 0o077
     speaks_to_terminal: bool = False
+    unblocks_signals: bool = False
 
 
 class ChildProcess:
@@ -46,16 +50,17 @@ class ChildProcess:
         os.set_blocking(self.log, False)
         self._rest = b""
         try:
-            self._process = subprocess.Popen(
-                program.argv,
-                stdin=reader,
-                stdout=None if program.speaks_to_terminal else log_writer,
-                stderr=log_writer,
-                pass_fds=program.descriptors,
-                env=dict(program.environment),
-                umask=program.umask,
-                start_new_session=True,
-            )
+            with signals_blocked() if program.unblocks_signals else nullcontext():
+                self._process = subprocess.Popen(
+                    program.argv,
+                    stdin=reader,
+                    stdout=None if program.speaks_to_terminal else log_writer,
+                    stderr=log_writer,
+                    pass_fds=program.descriptors,
+                    env=dict(program.environment),
+                    umask=program.umask,
+                    start_new_session=True,
+                )
         except OSError:
             os.close(self._lifeline)
             os.close(self.log)

@@ -72,9 +72,10 @@ def proxy(settings: Settings, environ: Mapping[str, str], options: ProxyOptions)
 def shipper(settings: Settings, environ: Mapping[str, str]) -> Program:
     """Give the shipper, which also fills the embedded index."""
     return Program(
-        Child("shipper", stage=2, patience=SHIP_PATIENCE + _MARGIN),
+        Child("shipper", stage=2, patience=SHIP_PATIENCE + _MARGIN, is_needed_to_stop=True),
         _module("shipper", ShipperOptions()),
         child_environment(settings, environ),
+        unblocks_signals=True,
     )
 
 

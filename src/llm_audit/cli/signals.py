@@ -45,5 +45,20 @@ def read_signals(descriptor: int) -> list[int]:
         return []
 
 
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Block what asks a process to end, for a while; children that start meanwhile inherit that (``unblock``)."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def unblock() -> None:
+    """Take signals from now on, those first that came while they were blocked."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+
 def _caught(number: int, frame: FrameType | None) -> None:
     """Do nothing here: the interpreter has written the number to the pipe."""

@@ -10,7 +10,8 @@ Rules
    before them need them: the last exchanges of draining proxies are stored by a shipper that lives.
 4. A second stop shortens every patience to ``HURRIED``; a third kills what is left of every stage at once.
 
-A child that waits for its restart when its stage is stopped is not started any more.
+A child that waits for its restart when its stage is stopped is not started any more, except one whose work is needed
+to stop (the shipper's): it is started, and asked to end like the others.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class Child:
     patience: float
     backoff: Backoff | None = AT_ONCE
     may_refuse: bool = True
+    is_needed_to_stop: bool = False
+    """Its work is what a clean end waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,15 +203,18 @@ class Supervision:
             self._deadline = None
             return [Leave(self._code)]
         self._stage = min(life.child.stage for life in later)
-        for life in later:
-            if self._is_over(life):
-                life.due = None
+        started: list[Effect] = []
+        for life in filter(self._is_over, later):
+            if life.due is not None and life.child.is_needed_to_stop:
+                life.restarts += 1
+                started.append(self._begin(life, now))
+            life.due = None
         running = self._left_in_stage()
         if not running:
             return self._advance(now)
         patience = max(life.child.patience for life in running)
         self._deadline = now + (min(patience, HURRIED) if self._stops > 1 else patience)
-        return [Send(life.child.name, SIGTERM) for life in running]
+        return [*started, *(Send(life.child.name, SIGTERM) for life in running)]
 
     def _hurry(self, now: float) -> list[Effect]:
         self._stops = max(self._stops, 2)

@@ -107,7 +107,8 @@ class Supervisor:
                 case Start(name):
                     waiting.extend(self._start(name))
                 case Send(name, number):
-                    self._children[name].send(number)
+                    if name in self._children:  # not where it could not be started
+                        self._children[name].send(number)
                 case Say(text):
                     self._write(f"llm-audit: {text}")
                 case Leave(code):

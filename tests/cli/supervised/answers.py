@@ -27,6 +27,7 @@ while True:
     except BlockingIOError:
         continue
     connection.sendall(b"%d\n" % os.getpid())
+Path(sys.argv[1] + ".draining").touch()
 if connection:
     connection.recv(10)
     connection.sendall(b"finished\n")

@@ -17,6 +17,7 @@ import orjson
 
 from llm_audit.cli.programs import ShipperOptions
 from llm_audit.cli.settings import Settings, load_settings
+from llm_audit.cli.signals import unblock
 from llm_audit.index.sqlite import SqliteIndex
 from llm_audit.ingest.ingest import Notification, ingest
 from llm_audit.ship.ledger import LedgerError
@@ -69,6 +70,7 @@ async def _ship(config: ShipConfig, store: ObjectStore, settings: Settings) -> N
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    unblock()
     lifeline = sys.stdin.fileno()
 
     def has_ended() -> None:
