@@ -27,6 +27,7 @@ from journal_kit import (
     start_of,
     write,
 )
+from llm_audit.journal import frames
 from llm_audit.journal.model import EndedExchange
 from llm_audit.journal.reader import WriterReader
 from llm_audit.journal.recovery import try_recover
@@ -207,3 +208,27 @@ def test_a_reader_beside_a_writer_sees_each_call_as_soon_as_it_has_ended(fast_pa
         if number % 10 == 0:
             roll(writer)
     writer.close()
+
+
+def test_a_call_whose_frames_were_carried_over_is_ended_whole_when_its_writer_dies(fast_path):
+    directory = fast_path / "w-00000001"
+    writer = open_writer(directory)
+    slow = Call("slow", (b"a", b"b"), (b"c", b"d"))
+    exchange = begin(writer, slow)
+    exchange.response(frames.encode_response_start(200, b""), b"c", last=False)
+    write(writer, Call("quick"))
+    roll(writer)
+    reader = WriterReader(directory)
+    for ended in drain(reader):
+        reader.stored(ended)
+    assert reader.collect().carried == 1
+    roll(writer)
+    exchange.response_body(b"d", last=False)
+    writer.fail(RuntimeError("dead"))
+    writer.close()
+    assert try_recover(directory)
+    for found in (drain(reader), drain(WriterReader(directory))):
+        [ended] = found
+        assert (ended.sequence, ended.damage, ended.end.outcome) == (1, None, "interrupted")
+        assert b"".join(ended.request_body) == b"ab"
+        assert [chunk.data for chunk in ended.chunks] == [b"c", b"d"]

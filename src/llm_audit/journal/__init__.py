@@ -7,7 +7,7 @@ Files of a writer
 =================
 
 ==========================  ========================================================================================
-``lock``                    ``flock``\\ ed by the writer while it lives; never removed
+``lock``                    held (``flock``) by the writer while it lives; never removed
 ``boot``                    the last boot number, replaced whole and durable before the boot's first segment exists
 ``BOOT-N.seg``              segments, N from 0 in each boot, preallocated, their length fixed while they exist
 ``BOOT-N.carry``            a carry-over: takes segment N's place; hides ``BOOT-N.seg`` if that is still there
@@ -15,7 +15,7 @@ Files of a writer
 ``*.tmp``                   half-made; nobody reads it, the next boot removes it
 ==========================  ========================================================================================
 
-A segment is a header of 64 bytes, frames one after another, and zeros. The header is ``LLMAUDJ\\n``, then three times
+A segment is a header of 64 bytes, frames one after another, and zeros. The header is ``LLMAUDJ`` and a line feed, then three times
 format version (u16) and marker (8 random bytes of this segment), of which the majority counts. The first two frames
 are the OPEN frame, twice: JSON with the boot's opening and settings, and the next sequence. A segment is *prepared*
 while only its header is there and *begun* when its OPEN frame is. Segment N + 1 is begun only when N is left for good.
