@@ -207,11 +207,9 @@ def test_a_journal_that_cannot_be_opened_gets_calls_refused_not_left_waiting_and
     victim = served.child("proxy-1")
     os.kill(victim, signal.SIGKILL)
     eventually(lambda: served.child("proxy-1") not in (None, victim))
-    assert eventually(served.health) == 503
-    connection, response = served.start_call()
-    with contextlib.closing(connection):
-        assert response.status == 503
-        assert b"journal" in response.read()
+    status, _, body = eventually(lambda: b"journal" in (answer := served.call())[2] and answer)
+    assert status == 503, body
+    assert served.health() == 503
     resource.prlimit(served.child("proxy-1"), resource.RLIMIT_FSIZE, big)
     eventually(lambda: served.health() == 200)
     request_id = served.call()[1]
