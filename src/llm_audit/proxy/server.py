@@ -142,17 +142,17 @@ class ServerProtocol(asyncio.Protocol):
             if end < 4:
                 self._buffer += data
         if end > MAX_HEAD_BYTES or (end < 4 and len(self._buffer) > MAX_HEAD_BYTES):
-            self._refuse_unread(
-                BadRequestError(
-                    431, f"the head is larger than {MAX_HEAD_BYTES} bytes, which is the most taken"
-                )
+            error = BadRequestError(
+                431, f"the head is larger than {MAX_HEAD_BYTES} bytes, which is the most taken"
             )
+            self._refuse_unread(error, bytes(self._buffer) or data)
         elif end >= 4:
             self._begin(data[:end], data[end:])
         elif _hopeless(self._buffer):
-            self._refuse_unread(
-                BadRequestError(400, "a bare LF or an empty line came; lines of a head end with CRLF")
+            error = BadRequestError(
+                400, "a head begins with a method in capitals, and each of its lines ends with CRLF"
             )
+            self._refuse_unread(error, bytes(self._buffer))
 
     def _begin(self, raw: bytes, rest: bytes) -> None:
         """Open an exchange for a whole head, with what came of the body."""

@@ -335,7 +335,7 @@ def _start(client: ServerProtocol, head: RequestHead, caller: Admission | Caller
 
 def unreadable_head(raw: bytes) -> RequestHead:
     """Stand in for a head that could not be read: of its request line, what is plain is kept."""
-    method, _, rest = raw.partition(b"\r\n")[0][:1024].partition(b" ")
+    method, _, rest = raw[:1024].partition(b"\n")[0].partition(b" ")
     target = rest.partition(b" ")[0]
     if not (
         method.isalpha() and method.isupper() and target.isascii() and target.decode("ascii").isprintable()
