@@ -10,13 +10,15 @@ import asyncio
 import socket
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import h11
 import uvloop
 
+from llm_audit.journal.model import EndedExchange
+from llm_audit.journal.reader import WriterReader
 from llm_audit.proxy.exchange import State
 from llm_audit.proxy.paths import Route
 from llm_audit.proxy.server import ServerProtocol
@@ -54,7 +56,8 @@ class Outcome:
     """Every request as it reached the model server, head and body."""
     closed: bool
     """Whether the proxy ended the connection."""
-    states: list[State]
+    ended: list[EndedExchange]
+    """What the journal holds of it."""
 
 
 async def polite(upstream: UpstreamCall) -> None:
@@ -72,6 +75,7 @@ class Wire:
         self.stage = one
         self.script: Script = polite
         self.errors: list[dict[str, Any]] = []
+        self.reader = WriterReader(one.directory, sync=lambda _: None)
 
     def run(self, main: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine; anything that reached the loop's exception handler meanwhile fails it."""
@@ -95,6 +99,7 @@ class Wire:
     async def _exchange(self, pieces: Iterable[bytes]) -> Outcome:
         calls = self.stage.model.calls
         calls.clear()
+        self.journaled()
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -111,13 +116,22 @@ class Wire:
             await _quiet(protocol, transport)
             closed = transport.is_closing() or protocol._lingering is not None
             wire = _received(ours)
-            return Outcome(wire, [call.head + call.body for call in calls], closed, [])
         finally:
             ours.close()
             transport.abort()
             await asyncio.sleep(0)
             while self.stage.writer.open_count:
                 await asyncio.sleep(0.0005)
+        return Outcome(wire, [call.head + call.body for call in calls], closed, self.journaled())
+
+    def journaled(self) -> list[EndedExchange]:
+        """Read what the journal has got since this was last asked."""
+        found: list[EndedExchange] = []
+        while batch := self.reader.poll():
+            for one in batch:
+                found.append(replace(one, request_body=list(one.request_body), chunks=list(one.chunks)))
+                self.reader.stored(one)
+        return found
 
 
 async def _quiet(protocol: ServerProtocol, transport: asyncio.BaseTransport) -> None:
@@ -161,6 +175,7 @@ def wire(directory: Path, **settings: object) -> Iterator[Wire]:
         try:
             yield held[0]
         finally:
+            held[0].reader.close()
             runner.run(stack.aclose())
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy_stage import CALLER
+from llm_audit.record.schema import Outcome as Ended
+from proxy_stage import CALLER, UpstreamCall
 from proxy_wire import Message, Outcome, Wire, h11_requests, h11_responses, wire
 
 SETTINGS = settings(
@@ -196,3 +199,111 @@ def check_stream(data: bytes, outcome: Outcome) -> None:
 @given(streams(), CUTS)
 def test_what_is_accepted_h11_reads_as_the_same_and_what_is_refused_never_goes_upstream(proxy, data, cuts):
     check_stream(data, proxy.exchange(cut(data, cuts)))
+
+
+# --- responses ----------------------------------------------------------------------------------------------
+
+STATUS_LINES = st.sampled_from(
+    [b"HTTP/1.1 200 OK"] * 10
+    + [b"HTTP/1.0 200 OK", b"HTTP/1.1 404 Not Found", b"HTTP/1.1 200 ", b"HTTP/1.1 200", b"HTTP/1.1 204 No Content",
+       b"HTTP/1.1 304 Not Modified", b"HTTP/1.1 500 \xe9t\xe9", b"HTTP/1.1 307 Temporary Redirect", b"HTTP/1.1  200 OK",
+       b"HTTP/1.1 20 OK", b"HTTP/1.1 2000 OK", b"HTTP/1.1 099 x", b"HTTP/1.1 600 x", b"HTTP/1.1 999 x", b"HTTP/2 200 OK",
+       b"HTTP/1.2 200 OK", b"http/1.1 200 OK", b"HTTP/1.1\t200 OK", b"HTTP/1.1 200\tOK", b"HTTP/1.1 200OK", b" HTTP/1.1 200 OK",
+       b"HTTP/1.1 101 Switching Protocols", b"HTTP/1.1 200 O\nK: x", b"HTTP/1.1 200 O\rK", b"HTTP/1.1 200 O\0K", b"ICY 200 OK",
+       b"HTTP/1.1 200 O\x7fK", b"HTTP/1.1 205 Reset Content", b"HTTP/1.1 206 Partial", b"HTTP/1.1 +20 OK", b"RTSP/1.0 200 OK"]
+)  # fmt: skip
+INTERIM = st.sampled_from(
+    [b""] * 10
+    + [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n", b"HTTP/1.1 102 x\r\n\r\n" * 3,
+       b"HTTP/1.1 100 Continue\r\ncontent-length: 3\r\n\r\n", b"HTTP/1.1 100 Continue\r\ntransfer-encoding: chunked\r\n\r\n",
+       b"HTTP/1.1 100 Continue\r\nconnection: close\r\n\r\n", b"\r\n", b"\r\n\r\n", b"\0"]
+)  # fmt: skip
+RESPONSE_LINES = st.one_of(
+    LINES,
+    st.sampled_from([
+        b"set-cookie: a=b", b"Set-Cookie: c=d", b"date: x", b"x-request-id: theirs", b"content-type: text/event-stream",
+        b"Connection: x-b", b"x-b: 1", b"connection: close", b"server: uvicorn", b"content-length: 0",
+    ]),
+)  # fmt: skip
+REPLIES = st.sampled_from([b"content-length: 3\r\n\r\nabc", b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"\r\nabc", b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n", b"content-length: 5\r\n\r\nabc", b"content-length: 0\r\n\r\n"])  # fmt: skip
+AFTER = st.sampled_from([b""] * 6 + [b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil", b"\r\n", b"x", b"HTTP/1.1 "])
+
+
+@st.composite
+def replies(draw):
+    """A response, more or less as it should be, perhaps cut or with bytes changed."""
+    lines = [draw(STATUS_LINES), *draw(st.lists(RESPONSE_LINES, max_size=2))]
+    ending = draw(st.sampled_from([b"\r\n"] * 9 + [b"\n"]))
+    framed = draw(st.one_of(REPLIES, CHUNKED.map(lambda body: b"Transfer-Encoding: chunked\r\n\r\n" + body), BODIES))
+    data = draw(INTERIM) + ending.join([*lines, b""]) + framed + draw(AFTER)
+    for _ in range(draw(st.sampled_from([0, 0, 0, 1, 1, 2]))):
+        at = draw(st.integers(0, len(data)))
+        data = data[:at] + draw(st.sampled_from(ODD_BYTES)) + data[at + draw(st.integers(0, 2)) :]
+    if draw(st.sampled_from([False, False, False, True])):
+        data = data[: draw(st.integers(0, len(data)))]
+    return data
+
+
+RESPONSE_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"te", b"trailer", b"upgrade",
+    b"transfer-encoding", b"content-length", b"x-request-id"}  # fmt: skip
+
+
+def check_response(method: bytes, version: bytes, data: bytes, outcome: Outcome, *, reset: bool) -> None:
+    """The client reads what the model server said, or that it said nothing sensible."""
+    answers, complaint = h11_responses(outcome.wire, [method], ended=True)
+    assert len(answers) == 1, outcome.wire
+    answer = answers[0]
+    if answer.start[0] == b"502":
+        assert complaint is None
+        return
+    said, fault = h11_responses(data, [method], ended=True, complain=False)
+    assert said, (data, outcome.wire, fault)
+    meant = said[0]
+    assert answer.start == meant.start
+    gone = RESPONSE_HOP | nominated(meant)
+    passed = [(name, value) for name, value in answer.headers if name.lower() not in RESPONSE_HOP]
+    cookies = [(name, value) for name, value in passed if name.lower() == b"set-cookie"]
+    expected = [(name, value) for name, value in meant.headers if name.lower() not in gone]
+    assert sorted(passed) == sorted(expected)
+    assert cookies == [(name, value) for name, value in expected if name.lower() == b"set-cookie"]
+    assert meant.body.startswith(answer.body)
+    if outcome.ended[0].end.outcome is Ended.COMPLETE:
+        assert meant.complete
+        assert answer.complete
+        assert answer.body == meant.body
+        assert complaint is None
+    else:
+        assert outcome.ended[0].end.outcome is Ended.UPSTREAM_ERROR
+        assert not meant.complete or reset or outcome.ended[0].end.error.type == "upstream_malformed"
+        assert not answer.complete or version == b"HTTP/1.0"
+
+
+@SETTINGS
+@given(
+    replies(),
+    CUTS,
+    st.sampled_from([b"POST", b"POST", b"POST", b"GET", b"HEAD"]),
+    st.sampled_from([b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0"]),
+    st.booleans(),
+)
+def test_what_the_model_server_says_h11_reads_as_the_same_at_the_client(proxy, data, cuts, method, version, reset):
+    async def reply(upstream: UpstreamCall) -> None:
+        await upstream.read_body()
+        for piece in cut(data, cuts):
+            await upstream.send(piece)
+            await asyncio.sleep(0)
+        if reset:
+            upstream.reset()
+        else:
+            upstream.close()
+
+    request = method + b" /x " + version + b"\r\nhost: a\r\n" + CALLER + b"content-length: 0\r\n\r\n"
+    outcome = proxy.exchange([request], script=reply)
+    check_response(method, version, data, outcome, reset=reset)
+    after = proxy.exchange([request])
+    answers, complaint = h11_responses(after.wire, [method], ended=after.closed)
+    assert complaint is None
+    assert [(one.start[0], one.body, one.complete) for one in answers] == [
+        (b"200", b"" if method == b"HEAD" else b'{"id":"1"}', True)
+    ]

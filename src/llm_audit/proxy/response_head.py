@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -29,6 +30,25 @@ class ResponseHead:
 _REMEMBERED_LINES: Final[dict[bytes, int]] = {}
 _REMEMBERED_LINE_COUNT: Final = 2048
 _VOLATILE: Final = frozenset({b"date", b"x-request-id", b"content-length"})
+
+
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?")
+_KNOWN_STATUS_LINES: Final[set[bytes]] = {b"HTTP/1.1 200 OK"}
+_KNOWN_STATUS_LINE_COUNT: Final = 64
+
+
+def check_status_line(line: bytes) -> None:
+    """See that a response begins as RFC 9112 section 4 says.
+
+    llhttp skips empty lines before it, takes HTTP/2.0, RTSP and ICE for versions, and control characters for a
+    reason. Raises BadResponseError.
+    """
+    if line in _KNOWN_STATUS_LINES:
+        return
+    if _STATUS_LINE.fullmatch(line) is None:
+        raise BadResponseError(f"status line {fields.show(line)} came; HTTP/1.1, a status and a reason are expected")
+    if len(_KNOWN_STATUS_LINES) < _KNOWN_STATUS_LINE_COUNT:
+        _KNOWN_STATUS_LINES.add(line)
 
 
 def _response_action(line: bytes) -> int:

@@ -12,7 +12,12 @@ import httptools
 from llm_audit.proxy.exchange import Exchange, State
 from llm_audit.proxy.fields import MAX_HEAD_BYTES
 from llm_audit.proxy.outflow import Outflow, TransportOutflow, outflow_for
-from llm_audit.proxy.response_head import BadResponseError, ResponseHead, read_response_head
+from llm_audit.proxy.response_head import (
+    BadResponseError,
+    ResponseHead,
+    check_status_line,
+    read_response_head,
+)
 from llm_audit.record.schema import ErrorInfo
 
 IDLE_LIMIT: Final = 4.0
@@ -128,8 +133,9 @@ class UpstreamConnection(asyncio.Protocol):
     # --- llhttp ------------------------------------------------------------------------------------------
 
     def on_body(self, data: bytes) -> None:
-        """Collect a piece of the body, without its transfer coding."""
-        self._pieces.append(data)
+        """Collect a piece of the body, without its transfer coding; a message that follows is nobody's."""
+        if not self._complete:
+            self._pieces.append(data)
 
     def on_message_begin(self) -> None:
         """Notice a message that nobody asked for."""
@@ -179,6 +185,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._head += data
                 return None, b""
             raw, data = data[:end], data[end:]
+            check_status_line(raw[: raw.index(b"\r\n")])
             self._parser.feed_data(raw)
             status = self._parser.get_status_code()
             if status == 101:
