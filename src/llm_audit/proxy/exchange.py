@@ -12,8 +12,9 @@ States and what moves them (``TRANSITIONS`` is the table; anything else is a bug
 
     RECEIVING --request complete--> SYNCING --durable--> CONNECTING --connected--> WAITING
     WAITING --response head--> RESPONDING --response complete--> FLUSHING --last byte handed over--> ENDED
+    RESPONDING --upstream lost, broken or silent--> FLUSHING
     RECEIVING, CONNECTING, WAITING --own answer (refusal, 408, 502, 504)--> FLUSHING
-    any --client lost, upstream lost mid-response, limit passed, journal failed--> ENDED
+    any --client lost, limit passed, journal failed--> ENDED
 
 The exchange talks to three ports, each a thin shell: the client's connection, an upstream connection, and its
 part of the journal. The ports call back with what happened; they decide nothing.
@@ -89,6 +90,7 @@ class Exchange:
         "_behind",
         "_body",
         "_chunk_response",
+        "_close_delimited",
         "_client",
         "_error",
         "_journal",
@@ -125,7 +127,7 @@ class Exchange:
         self.body_bytes = 0
         self._body: list[bytes] = []
         self._upstream: UpstreamPort | None = None
-        self._chunk_response = False
+        self._chunk_response = self._close_delimited = False
         self._status: int | None = None
         self._outcome = Outcome.COMPLETE
         self._error: ErrorInfo | None = None
@@ -146,7 +148,7 @@ class Exchange:
 
     def request_received(self, data: bytes, *, complete: bool) -> None:
         """Journal a piece of the request's body; once complete, sync, then look for an upstream connection."""
-        if self.state is not _RECEIVING:
+        if self.state is not _RECEIVING or not (data or complete):
             return
         self.active = True
         try:
@@ -214,11 +216,22 @@ class Exchange:
         self._drop_upstream()
         outcome = Outcome.UPSTREAM_TIMEOUT if timeout else Outcome.UPSTREAM_ERROR
         if self.state is _RESPONDING:
-            self._end(outcome, error)
-            self._client.close_when_sent()
+            self._cut(outcome, error)
         else:
             answer = error_answer(504 if timeout else 502, error.type, error.message)
             self.answer(answer, outcome, request_complete=True)
+
+    def _cut(self, outcome: Outcome, error: ErrorInfo) -> None:
+        """End a response in its middle: what is on its way still goes to the client, and nothing after it."""
+        self.keep_alive = False
+        if self._close_delimited:  # the connection's orderly end would say that the response is whole
+            self._end(outcome, error)
+            self._client.reset()
+            return
+        self._outcome, self._error = outcome, error
+        self._move(_FLUSHING)
+        if self._client.write(b"", 0, 0):
+            self._delivered()
 
     def _framed(self, head: bytes, body: bytes) -> tuple[bytes, int]:
         """Frame a piece of the body for the client; answers the bytes, and how many stand before the piece."""
@@ -234,7 +247,7 @@ class Exchange:
         self._status = status = head.status
         framing = b""
         bodiless = status in _NO_BODY_STATUS or self.head.method == b"HEAD"
-        if head.content_length is not None:
+        if head.content_length is not None and status != 204:  # RFC 9110 section 8.6
             framing = b"content-length: %d\r\n" % head.content_length
         elif bodiless:
             pass
@@ -242,6 +255,7 @@ class Exchange:
             self._chunk_response = True
             framing = b"transfer-encoding: chunked\r\n"
         else:
+            self._close_delimited = True
             self.keep_alive = False
         return b"HTTP/1.1 %d %b\r\n%bx-request-id: %b\r\n%b%b\r\n" % (
             status,

@@ -29,6 +29,9 @@ KEEP_ALIVE_IDLE: Final = 75.0
 they close first and never race with a request."""
 
 PIPELINE_LIMIT: Final = 64 * 1024
+FRAMING_PER_BYTE: Final = 16
+"""Bytes of chunk framing and trailers that may come with a byte of the body: chunks of one byte have five."""
+
 LINGER_BYTES: Final = 1024 * 1024
 LINGER_SECONDS: Final = 2.0
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -52,9 +55,13 @@ class ServerProtocol(asyncio.Protocol):
         self._pieces: list[bytes] = []
         self._tail = b""
         self._complete = False
+        self._unreadable = False
         self._lingering: float | None = None
         self._lingered = 0
         self._reading = True
+        self._resuming = False
+        """A pipelined request is taken up in the loop's next turn; what comes before that stands behind it."""
+        self._framing_bytes = 0
         self._quiet_since = service.clock()
         self._head_since: float | None = None
         self.started_mono_ns = self.started_wall_ns = 0
@@ -78,7 +85,7 @@ class ServerProtocol(asyncio.Protocol):
                 self.reset()
         elif self._head is not None and not self._complete:
             self._feed_body(data)
-        elif self.exchange is not None:
+        elif self.exchange is not None or self._resuming:
             self._buffer += data
             if len(self._buffer) > PIPELINE_LIMIT:
                 self._pause()
@@ -158,6 +165,7 @@ class ServerProtocol(asyncio.Protocol):
         """Open an exchange for a whole head, with what came of the body."""
         self._url = b""
         self._complete = False
+        self._framing_bytes = 0
         if b"pgrade" in raw or b"PGRADE" in raw:
             raw = without_upgrade(raw)
         try:
@@ -197,6 +205,7 @@ class ServerProtocol(asyncio.Protocol):
         self._pieces.clear()
         self._head_since = None
         self._complete = False
+        self._unreadable = True
         self.delivered = 0
         self._service.refuse_unreadable(self, error, raw)
 
@@ -233,8 +242,12 @@ class ServerProtocol(asyncio.Protocol):
             self._parser.feed_data(data[start:end])
             if self._complete:
                 return data[end:]
-        if received + sum(map(len, self._pieces)) > limit:
+        came = sum(map(len, self._pieces))
+        if received + came > limit:
             raise BadRequestError(413, f"the body is larger than {limit} bytes, which is the most taken")
+        self._framing_bytes += len(data) - came
+        if self._framing_bytes > MAX_HEAD_BYTES + FRAMING_PER_BYTE * (received + came):
+            raise BadRequestError(400, "the chunks' extensions outweigh the body (RFC 9112 section 7.1.1)")
         return b""
 
     def _take_pieces(self) -> bytes:
@@ -278,7 +291,7 @@ class ServerProtocol(asyncio.Protocol):
     def exchange_ended(self, *, reusable: bool) -> None:
         """Go on with the next request, or end: with a lingering read where the client may still be sending."""
         self.exchange = None
-        unread = self._head is not None and not self._complete
+        unread = self._unreadable or (self._head is not None and not self._complete)
         self._head = None
         assert self._transport is not None
         if self._transport.is_closing():
@@ -294,17 +307,16 @@ class ServerProtocol(asyncio.Protocol):
             self._reading = True
             self._transport.resume_reading()
         if self._buffer:
+            # From the loop, so that a run of pipelined requests does not recurse.
+            self._resuming = True
+            self._service.loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._resuming = False
+        if self._transport is not None and not self._transport.is_closing():
             data = bytes(self._buffer)
             self._buffer.clear()
-            # From the loop, so that a run of pipelined requests does not recurse.
-            self._service.loop.call_soon(self._next, data)
-
-    def _next(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            # What came meanwhile stands behind what was kept.
-            later = bytes(self._buffer)
-            self._buffer.clear()
-            self.data_received(data + later)
+            self._feed_head(data)
 
     def _linger(self) -> None:
         """Read on for a little: closing with unread bytes would reset the connection under our answer."""

@@ -101,11 +101,13 @@ class Service:
         )
         if isinstance(verdict, Refusal):
             return self._refused(client, head, verdict, complete=complete)
-        if verdict.kind is not Kind.AUDIT:
+        if verdict.kind is Kind.HEALTH:
             return self._unaudited_exchange(client, head, verdict, body, complete=complete)
         problem = self._not_now(head, verdict)
         if problem is not None:
             return self._refused(client, head, problem, complete=complete)
+        if verdict.kind is Kind.PASS:
+            return self._unaudited_exchange(client, head, verdict, body, complete=complete)
         start = _start(client, head, verdict)
         try:
             journal = self._begin(start, body, head.content_length or 0, last=complete)

@@ -101,7 +101,9 @@ class UpstreamConnection(asyncio.Protocol):
     def eof_received(self) -> bool | None:
         """Take the end of a response that only its connection's end delimits (RFC 9112 section 6.3, rule 8)."""
         exchange = self._exchange
-        if exchange is not None and self._until_close:
+        if exchange is None:
+            self.closed = True  # nobody may take it up before connection_lost
+        elif self._until_close:
             self._exchange = None
             exchange.upstream_received(None, b"", complete=True)
         return None
@@ -271,7 +273,11 @@ class UpstreamPool:
                 ErrorInfo("upstream_unreachable", f"no connection to the model server: {what}")
             )
             return
-        if exchange.state is State.CONNECTING:
+        if connection.closed:  # accepted, and ended before we heard of it
+            exchange.upstream_failed(
+                ErrorInfo("upstream_closed", "the model server closed the connection before it answered")
+            )
+        elif exchange.state is State.CONNECTING:
             connection.carry(exchange)
         else:
             self.rest(connection)
