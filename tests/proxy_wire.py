@@ -64,7 +64,9 @@ async def polite(upstream: UpstreamCall) -> None:
     """Answer as the method asks: no body for HEAD."""
     await upstream.read_body()
     whole = ok()
-    await upstream.send(whole[: whole.index(b"\r\n\r\n") + 4] if upstream.head.startswith(b"HEAD ") else whole)
+    await upstream.send(
+        whole[: whole.index(b"\r\n\r\n") + 4] if upstream.head.startswith(b"HEAD ") else whole
+    )
 
 
 class Wire:

@@ -127,8 +127,10 @@ def test_a_client_of_http_1_0_sees_a_broken_response_as_a_failure_and_not_as_its
         b"post /v1/chat/completions HTTP/1.1\r\nhost: a\r\n\r\n" + b"y" * 2**19,
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n" + b"y" * 2**19,
         call(b"y" * 2**19, headers=b""),
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n" + CALLER
-        + b"transfer-encoding: chunked\r\n\r\nzz\r\n" + b"y" * 2**19,
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n"
+        + CALLER
+        + b"transfer-encoding: chunked\r\n\r\nzz\r\n"
+        + b"y" * 2**19,
     ],
     ids=["large head", "no method", "two hosts", "no caller", "no chunks"],
 )
@@ -169,7 +171,9 @@ def test_a_body_in_chunks_of_one_byte_is_taken(tmp_path):
         async with stage(tmp_path) as on:
             client = await on.client()
             head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n" + CALLER
-            await client.send(head + b"transfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 30_000 + b"0\r\n\r\n")
+            await client.send(
+                head + b"transfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 30_000 + b"0\r\n\r\n"
+            )
             assert (await client.response())[0] == 200
             assert on.model.calls[0].body == b"x" * 30_000
 
@@ -243,7 +247,9 @@ def test_what_passes_unaudited_has_the_same_limit_of_its_body(tmp_path, framing)
 @pytest.mark.parametrize("length", [b"", b"content-length: 0\r\n", b"content-length: 5\r\n"])
 def test_a_204_has_no_length(tmp_path, length):
     async def main() -> None:
-        async with stage(tmp_path, answer(b"HTTP/1.1 204 No Content\r\n" + length + b"\r\n"), answer(ok())) as on:
+        async with stage(
+            tmp_path, answer(b"HTTP/1.1 204 No Content\r\n" + length + b"\r\n"), answer(ok())
+        ) as on:
             client = await on.client()
             await client.send(call())
             head = await client.head()

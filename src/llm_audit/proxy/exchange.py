@@ -61,7 +61,7 @@ TRANSITIONS: Final[dict[State, tuple[State, ...]]] = {
 }
 
 _ALLOWED: Final = tuple(frozenset(map(int, TRANSITIONS[state])) for state in State)
-"""The table by plain numbers: an enum's own hash is Python code and costs more than the rest of a move."""
+"""By plain numbers: an enum's own hash is Python code and costs more than the rest of a move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,8 @@ class Exchange:
         "_behind",
         "_body",
         "_chunk_response",
-        "_close_delimited",
         "_client",
+        "_close_delimited",
         "_error",
         "_journal",
         "_last",
@@ -246,10 +246,9 @@ class Exchange:
         """Give the response's head as this hop sends it: own framing, our request id, the rest as it came."""
         self._status = status = head.status
         framing = b""
-        bodiless = status in _NO_BODY_STATUS or self.head.method == b"HEAD"
         if head.content_length is not None and status != 204:  # RFC 9110 section 8.6
             framing = b"content-length: %d\r\n" % head.content_length
-        elif bodiless:
+        elif status in _NO_BODY_STATUS or self.head.method == b"HEAD":
             pass
         elif self.head.http_minor:
             self._chunk_response = True
@@ -345,7 +344,7 @@ class Exchange:
             self._client.reset()
 
     def interrupt(self, error: ErrorInfo) -> None:
-        """End at once: the drain's or the duration's limit passed."""
+        """End at once: a limit passed, or the journal cannot go on."""
         if self.state is _ENDED:
             return
         self._drop_upstream()
@@ -362,12 +361,8 @@ class Exchange:
 
     def journal_lost(self, error: Exception) -> None:
         """End at once: the journal cannot take what came. The client is reset, so that it knows."""
-        if self.state is _ENDED:
-            return
-        self._drop_upstream()
         kind = "journal_full" if isinstance(error, JournalFullError) else "journal_failed"
-        self._end(Outcome.INTERRUPTED, ErrorInfo(kind, str(error)))
-        self._client.reset()
+        self.interrupt(ErrorInfo(kind, str(error)))
 
     def _end(self, outcome: Outcome, error: ErrorInfo | None) -> None:
         self._move(_ENDED)

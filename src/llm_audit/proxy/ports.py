@@ -17,9 +17,6 @@ class ClientPort(Protocol):
     def write(self, data: bytes, prefix: int, content: int) -> bool:
         """Hand over bytes of which ``content`` follow ``prefix`` ones of framing; True if none had to wait."""
 
-    def close_when_sent(self) -> None:
-        """End the connection once everything is handed over."""
-
     def reset(self) -> None:
         """End the connection at once, so that the client sees a failure."""
 

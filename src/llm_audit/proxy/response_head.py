@@ -46,7 +46,9 @@ def check_status_line(line: bytes) -> None:
     if line in _KNOWN_STATUS_LINES:
         return
     if _STATUS_LINE.fullmatch(line) is None:
-        raise BadResponseError(f"status line {fields.show(line)} came; HTTP/1.1, a status and a reason are expected")
+        raise BadResponseError(
+            f"status line {fields.show(line)} came; HTTP/1.1, a status and a reason are expected"
+        )
     if len(_KNOWN_STATUS_LINES) < _KNOWN_STATUS_LINE_COUNT:
         _KNOWN_STATUS_LINES.add(line)
 

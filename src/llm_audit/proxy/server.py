@@ -8,6 +8,8 @@ until the exchange is over (pipelining), and reading goes on meanwhile: that is 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, Final, cast
 
@@ -34,6 +36,7 @@ FRAMING_PER_BYTE: Final = 16
 
 LINGER_BYTES: Final = 1024 * 1024
 LINGER_SECONDS: Final = 2.0
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -82,7 +85,7 @@ class ServerProtocol(asyncio.Protocol):
         if self._lingering is not None:
             self._lingered += len(data)
             if self._lingered > LINGER_BYTES:
-                self.reset()
+                self._abort()
         elif self._head is not None and not self._complete:
             self._feed_body(data)
         elif self.exchange is not None or self._resuming:
@@ -281,7 +284,14 @@ class ServerProtocol(asyncio.Protocol):
         self._out.close_when_sent()
 
     def reset(self) -> None:
-        """End the connection at once."""
+        """End the connection at once, by RST: an orderly end would be the end of a response to HTTP/1.0."""
+        assert self._transport is not None
+        if not self._transport.is_closing():
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self._abort()
+
+    def _abort(self) -> None:
         self.exchange = None
         assert self._out is not None
         assert self._transport is not None
@@ -344,7 +354,7 @@ class ServerProtocol(asyncio.Protocol):
             self.exchange.tick(now, client_waiting_since=self._out.waiting_since)
         elif self._lingering is not None:
             if now - self._lingering > LINGER_SECONDS:
-                self.reset()
+                self._abort()
         elif self._head_since is not None:
             if now - self._head_since > timeout:
                 message = f"the head was not whole after {timeout:g} s"
