@@ -20,11 +20,10 @@ import uvloop
 from llm_audit.journal.model import EndedExchange
 from llm_audit.journal.reader import WriterReader
 from llm_audit.proxy.exchange import State
-from llm_audit.proxy.paths import Route
 from llm_audit.proxy.server import ServerProtocol
 from proxy_stage import Script, Stage, UpstreamCall, ok, stage
 
-EXTRA = tuple(Route(method, "/x") for method in ("POST", "GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"))
+EXTRA = ("/x", "GET /x", "HEAD /x", "PUT /x", "DELETE /x", "PATCH /x")
 BIG = 2**26
 
 Header = tuple[bytes, bytes]
@@ -224,28 +223,31 @@ def h11_responses(
         for method in methods:
             connection.send(h11.Request(method=method, target=b"/", headers=[(b"host", b"a")]))
             connection.send(h11.EndOfMessage())
-            while True:
-                event = connection.next_event()
-                if isinstance(event, h11.Response):
-                    start = (b"%d" % event.status_code, bytes(event.reason))
-                    found.append(Message(start, list(event.headers.raw_items())))
-                elif isinstance(event, h11.Data):
-                    found[-1].body += bytes(event.data)
-                elif isinstance(event, h11.EndOfMessage):
-                    found[-1].complete = True
-                    break
-                elif not isinstance(event, h11.InformationalResponse):
-                    return found, None
-            if h11.MUST_CLOSE in (connection.our_state, connection.their_state) or connection.their_state in (
-                h11.CLOSED,
-                h11.MIGHT_SWITCH_PROTOCOL,
-            ):
+            if not _read_response(connection, found):
+                return found, None
+            if (connection.our_state, connection.their_state) != (h11.DONE, h11.DONE):
                 break
             connection.start_next_cycle()
-        rest = connection.trailing_data[0]
     except h11.RemoteProtocolError as error:
         unanswered = connection.their_state is h11.ERROR and not connection.trailing_data[0]
         if unanswered and (not found or found[-1].complete):
             return found, None
         return found, str(error)
+    rest = connection.trailing_data[0]
     return found, f"{len(rest)} bytes after the last response" if rest and complain else None
+
+
+def _read_response(connection: h11.Connection, found: list[Message]) -> bool:
+    """Read one response into the list; False where it has not ended."""
+    while True:
+        event = connection.next_event()
+        if isinstance(event, h11.Response):
+            start = (b"%d" % event.status_code, bytes(event.reason))
+            found.append(Message(start, list(event.headers.raw_items())))
+        elif isinstance(event, h11.Data):
+            found[-1].body += bytes(event.data)
+        elif isinstance(event, h11.EndOfMessage):
+            found[-1].complete = True
+            return True
+        elif not isinstance(event, h11.InformationalResponse):
+            return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -140,7 +141,7 @@ def cut(data: bytes, cuts: list[int] | None) -> list[bytes]:
     if cuts is None:
         return [data[at : at + 1] for at in range(len(data))]
     at = sorted({0, len(data), *(one for one in cuts if one < len(data))})
-    return [data[start:end] for start, end in zip(at, at[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(at)]
 
 
 # --- requests: what must hold -------------------------------------------------------------------------------
