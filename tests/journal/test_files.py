@@ -64,7 +64,9 @@ def test_preallocated_space_is_taken_at_once_and_an_unused_tail_is_given_back(tm
 def test_a_filesystem_that_cannot_keep_the_promise_is_refused_with_advice(tmp_path, monkeypatch):
     magic = files._filesystem_magic(tmp_path)
     monkeypatch.setitem(files._UNFIT, magic, "btrfs")
-    with pytest.raises(UnfitFilesystemError, match=r"is on btrfs.* set AUDIT_JOURNAL_DIR to a folder on ext4"):
+    with pytest.raises(
+        UnfitFilesystemError, match=r"is on btrfs.* set AUDIT_JOURNAL_DIR to a folder on ext4"
+    ):
         files.prepare_directory(tmp_path / "w-00000001")
 
 
