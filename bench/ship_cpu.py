@@ -52,7 +52,6 @@ def main() -> None:
             folder / "quarantine",
             folder / "status.json",
             threads=options.threads,
-            status_every_s=0.2,
         )
         profile = cProfile.Profile(time.thread_time) if options.profile else None
         began, wall = time.process_time(), time.perf_counter()
