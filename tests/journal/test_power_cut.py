@@ -11,6 +11,7 @@ import pytest
 
 from journal_kit import Call, begin, open_writer, read_all, respond, roll, segment_files
 from llm_audit.journal.model import Durability, EndedExchange
+from llm_audit.journal.reader import WriterReader
 from llm_audit.journal.recovery import try_recover
 from llm_audit.journal.writer import JournalWriter
 from llm_audit.record.schema import Outcome
@@ -115,5 +116,44 @@ def test_what_was_durable_survives_any_subset_of_later_pages(fast_path, group):
         except AssertionError as error:
             error.add_note(f"seed {seed}, group {group}")
             raise
+        shutil.rmtree(fast_path / f"{seed}")
+        shutil.rmtree(fast_path / f"{seed}-after")
+
+
+def test_what_a_reader_gave_out_before_the_cut_keeps_its_sequence_after_it(fast_path):
+    """In ``process`` durability too, where no sync of the writer's need have happened."""
+    for _ in range(30):
+        seed = random.randrange(1 << 30)
+        chance = random.Random(seed)
+        disk = Disk()
+        directory = fast_path / f"{seed}" / "w-00000001"
+        writer = open_writer(directory, sync=disk.sync)
+        reader = WriterReader(directory, sync=disk.sync)
+        given: dict[int, bytes] = {}
+        pending = []
+        for number in range(60):
+            call = Call(
+                f"call{number}", (b"r" * chance.choice([10, 5000]),), (b"c" * chance.choice([5, 6000]),)
+            )
+            pending.append((begin(writer, call), call))
+            if chance.random() < 0.7:
+                exchange, done = pending.pop(chance.randrange(len(pending)))
+                respond(exchange, done)
+                exchange.end(Outcome.COMPLETE, 200, 1, None)
+            if chance.random() < 0.1:
+                given.update({ended.sequence: ended.request_id for ended in reader.poll(3)})
+            if number == 30:
+                roll(writer)
+        after = fast_path / f"{seed}-after" / "w-00000001"
+        disk.cut(directory, after, chance)
+        writer.fail(RuntimeError("the power is gone"))
+        writer.close()
+        assert try_recover(after)
+        found = {ended.sequence: ended for ended in read_all(after)}
+        assert given, f"seed {seed}"
+        for sequence, request_id in given.items():
+            assert found[sequence].request_id == request_id, f"seed {seed}"
+            assert found[sequence].damage is None, f"seed {seed}"
+            assert found[sequence].end.outcome == Outcome.COMPLETE, f"seed {seed}"
         shutil.rmtree(fast_path / f"{seed}")
         shutil.rmtree(fast_path / f"{seed}-after")
