@@ -81,6 +81,9 @@ def started(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
+        data = os.pread(fd, FILE_HEADER_SIZE + HEADER_SIZE, 0)
+        if not any(data[FILE_HEADER_SIZE:]):
+            return False  # the reader's idle path: it asks this of the prepared segment again and again
         data = os.pread(fd, _OPENING_WINDOW, 0)
     finally:
         os.close(fd)
