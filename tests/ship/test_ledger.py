@@ -121,6 +121,22 @@ def test_forgetting_is_done_in_small_pieces(ledger):
     assert ledger.forget(2000 + KEEP_MS, limit=9) == 3
 
 
+def test_looking_for_old_rows_costs_nothing_where_there_are_none(ledger):
+    for n in range(10):
+        ledger.commit(
+            [record(n * 1000 + i) for i in range(1000)], {A: mark(n * 1000 + 999)}, 1000 + n, is_told=True
+        )
+    steps = []
+    ledger._db.set_progress_handler(lambda: steps.append(1), 100)
+
+    assert ledger.forget(1000 + KEEP_MS) == 0
+    assert len(steps) < 20
+    ledger._db.set_progress_handler(None, 0)
+    assert ledger.forget(1003 + KEEP_MS) == 3000
+    assert ledger.forget(1003 + KEEP_MS) == 0
+    assert ledger.forget(5000 + KEEP_MS) == 7000
+
+
 def test_a_newer_format_is_refused_with_advice(tmp_path):
     with sqlite3.connect(tmp_path / "ledger.sqlite3") as db:
         db.execute(f"PRAGMA user_version={FORMAT_VERSION + 1}")

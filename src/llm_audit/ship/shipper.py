@@ -41,7 +41,7 @@ ENOUGH_OUT = WINDOW_RECORDS * 3 // 4
 GATHER_S = 0.02
 """A result waits so long for others: one transaction and one wake-up then serve them all."""
 COLLECT_EVERY_S = 1.0
-FORGET_EVERY_S = 60.0
+FORGET_EVERY_S = 10.0
 REFUSED_RETRY = RetryPolicy(base_s=60.0, cap_s=3600.0)
 """When a record that the store refused for its own sake is tried again: somebody has to change a limit first."""
 
