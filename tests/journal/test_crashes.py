@@ -27,7 +27,8 @@ from journal_kit import (
     start_of,
     write,
 )
-from llm_audit.journal import frames
+from llm_audit.journal import frames, recovery
+from llm_audit.journal.files import segment_names
 from llm_audit.journal.model import EndedExchange
 from llm_audit.journal.reader import WriterReader
 from llm_audit.journal.recovery import try_recover
@@ -232,3 +233,37 @@ def test_a_call_whose_frames_were_carried_over_is_ended_whole_when_its_writer_di
         assert (ended.sequence, ended.damage, ended.end.outcome) == (1, None, "interrupted")
         assert b"".join(ended.request_body) == b"ab"
         assert [chunk.data for chunk in ended.chunks] == [b"c", b"d"]
+
+
+def test_recovery_reads_only_what_open_calls_need_and_all_of_it_where_something_is_damaged(fast_path):
+    directory = fast_path / "w-00000001"
+    writer = open_writer(directory)
+    for number in range(3):
+        write(writer, Call(f"ended{number}"))
+        roll(writer)
+    begin(writer, Call("open"))
+    write(writer, Call("last"))
+    roll(writer)
+    damaged_at = writer.offset + frames.HEADER_SIZE
+    write(writer, Call("behind"))
+    write(writer, Call("the very last"))
+    writer.fail(RuntimeError("dead"))
+    writer.close()
+    names = segment_names(directory)
+    first = recovery._needed_from(directory, names[-1])
+    assert first == 3
+    reader = recovery._read(directory, 1, first)
+    assert sorted(reader.segments) == [3, 4]
+    assert len(reader.assembly.open) == 1
+    reader.close()
+    with (directory / str(names[-1])).open("r+b") as file:
+        file.seek(damaged_at)
+        file.write(b"\xff\xfe")
+    reader = recovery._read(directory, 1, first)
+    assert sorted(reader.segments) == [0, 1, 2, 3, 4]
+    reader.close()
+    assert try_recover(directory)
+    found = read_all(directory)
+    assert [ended.sequence for ended in found] == list(range(7))
+    assert [ended.request_id == Call("open").id for ended in found] == [False] * 6 + [True]
+    assert [bool(ended.damage) for ended in found] == [False] * 4 + [True] + [False] * 2

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_audit.journal import frames
+from llm_audit.journal import frames, openings
 from llm_audit.journal.model import (
     End,
     JournalFormatError,
@@ -94,8 +94,8 @@ def test_an_end_never_needs_more_than_the_room_reserved_for_it(kind, message):
 @given(safe, safe, st.integers(0, 2**40))
 def test_an_opening_comes_back_as_it_was(prefix, content, boot):
     settings = RecordSettings(prefix, 7, content, "1.2")
-    value = frames.SegmentOpening(Opening("w-00000001", boot, settings, 9), 3, 5, recovered=True)
-    assert frames.decode_open(frames.encode_open(value)) == value
+    value = openings.SegmentOpening(Opening("w-00000001", boot, settings, 9), 3, 5, 2, "host", recovered=True)
+    assert openings.decode_open(openings.encode_open(value)) == value
 
 
 @given(st.binary(max_size=200), st.integers(0, 2**31), st.integers(1, 2**31))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from journal_kit import Call, begin, open_writer, read_all, respond, roll, segment_files
+from llm_audit.journal import recovery
 from llm_audit.journal.model import Durability, EndedExchange
 from llm_audit.journal.reader import WriterReader
 from llm_audit.journal.recovery import try_recover
@@ -96,6 +97,11 @@ def check(found: list[EndedExchange], calls: dict[str, Call], begun: set[str], e
         begun - ended
     ):  # it was on the disk: nothing that a cut keeps back later may spoil its request
         assert name in whole or name in seen
+
+
+@pytest.fixture(autouse=True)
+def another_boot_of_the_host(monkeypatch):
+    monkeypatch.setattr(recovery, "host_boot", lambda: "after the cut")
 
 
 @pytest.mark.parametrize("group", range(8))

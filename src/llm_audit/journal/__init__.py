@@ -63,6 +63,10 @@ such a hole from other damage: then recovery keeps each open exchange's frames u
 an END frame was lost and later ones stayed, recovery ends the exchange under the lost sequence (flag *late*), and the
 reader, on coming to the jump, looks it up. In ``host`` durability nothing acknowledged lies behind a hole.
 
+Each OPEN frame says from which segment on a call that was open then has frames, so recovery reads from there, and not
+a backlog of gigabytes; it reads the whole boot where it meets anything but a torn tail, or where the machine was
+started anew since.
+
 What is true when the process dies
 ==================================
 

@@ -15,8 +15,13 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from llm_audit.journal.frames import MORE, EndFrame, Kind, SegmentOpening
+from llm_audit.journal.frames import (
+    MORE,
+    EndFrame,
+    Kind,
+)
 from llm_audit.journal.model import Opening
+from llm_audit.journal.openings import SegmentOpening
 from llm_audit.journal.scan import Bad, Frame
 
 SEGMENT_SHIFT = 32
@@ -136,6 +141,8 @@ class Assembly:
     lost: list[tuple[int, int]] = field(default_factory=list)
     """Sequences without an exchange, each with the reference of the frame that showed it."""
     holes: bool = False
+    troubled: bool = False
+    """True where anything but a torn tail could not be read, or is missing."""
     closed: bool = False
     unread_ends: list[int] = field(default_factory=list)
     segment: int = -1
@@ -185,6 +192,7 @@ class Assembly:
     def bad(self, bad: Bad, *, torn: bool) -> None:
         """Take a place that cannot be read; ``torn``: the writer died here, so it may never have been whole."""
         self.holes |= bad.hole
+        self.troubled |= not torn
         if bad.kind is None:
             return
         gathered = self.open.get(bad.exchange)
@@ -213,6 +221,7 @@ class Assembly:
 
     def _jump(self, to: int, ref: int) -> None:
         while self.expected < to:
+            self.troubled = True
             late = self.late.get(self.expected)
             if self.unread_ends:
                 self._damaged(self.open.pop(self.unread_ends.pop(0), None), "its END frame is damaged")

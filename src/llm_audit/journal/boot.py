@@ -13,13 +13,12 @@ from llm_audit.journal.frames import (
     HEADER_SIZE,
     WHOLE_HEADER,
     Kind,
-    SegmentOpening,
-    decode_close,
     decode_end,
     decode_file_header,
     split_start,
 )
 from llm_audit.journal.model import Opening, RecordSettings
+from llm_audit.journal.openings import SegmentOpening, decode_close
 from llm_audit.journal.scan import Bad, Frame, SegmentScan, openings
 
 _BODIES = frozenset((int(Kind.REQUEST_BODY), int(Kind.RESPONSE_BODY)))
@@ -92,11 +91,12 @@ def started(path: Path) -> bool:
 
 
 class BootReader:
-    """A cursor over one boot's frames. ``segments`` stay mapped until ``drop``."""
+    """A cursor over one boot's frames, from segment ``first`` on. ``segments`` stay mapped until ``drop``."""
 
-    def __init__(self, directory: Path, boot: int) -> None:
+    def __init__(self, directory: Path, boot: int, *, first: int = 0) -> None:
         self.directory = directory
         self.boot = boot
+        self._first = first
         self.segments: dict[int, MappedSegment] = {}
         self.assembly = Assembly(boot)
         self.current: MappedSegment | None = None
@@ -185,7 +185,8 @@ class BootReader:
             assembly.close(frame, decode_close(payload))
 
     def _names(self) -> list[SegmentName]:
-        return [name for name in segment_names(self.directory) if name.boot == self.boot]
+        names = segment_names(self.directory)
+        return [name for name in names if name.boot == self.boot and name.number >= self._first]
 
     def _following(self, *, over: bool) -> SegmentName | None:
         """Give the next segment of the boot in which something stands."""

@@ -25,9 +25,9 @@ from llm_audit.journal.frames import (
     WHOLE_HEADER,
     Kind,
     encode_file_header,
-    encode_open,
     frame,
 )
+from llm_audit.journal.openings import encode_open
 
 _FILE_MODE = 0o600
 

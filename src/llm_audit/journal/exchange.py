@@ -19,6 +19,8 @@ from llm_audit.journal.frames import (
     END_STATUS,
     HEADER,
     HEADER_SIZE,
+    LAST,
+    MORE,
     OUTCOME_CODES,
     Kind,
     end_payload,
@@ -41,10 +43,12 @@ _pack, _pack_crc, _pack_end = HEADER.pack, CRC.pack, END_FIXED.pack
 class OpenExchange:
     """One exchange that was begun. Its frames are numbered from 0; ``end`` is the last call."""
 
-    __slots__ = ("_request_id", "_writer", "count", "last_mono_ns", "number", "truncated")
+    __slots__ = ("_home", "_request_id", "_writer", "count", "last_mono_ns", "number", "truncated")
 
     def __init__(self, writer: JournalWriter, number: int, request_id: bytes, count: int, now: int) -> None:
         self._writer = writer
+        self._home = writer.home
+        self._home[0] += 1
         self.number = number
         self._request_id = request_id
         self.count = count
@@ -55,7 +59,31 @@ class OpenExchange:
 
     def request_body(self, data: bytes, *, last: bool) -> None:
         """Append a piece of the request's body. Raises JournalFullError or JournalFailedError."""
-        self._writer.append_pieces(self, (_REQUEST_BODY, _REQUEST_BODY), b"", data, last=last)
+        self.append((_REQUEST_BODY, _REQUEST_BODY), b"", data, last=last)
+
+    def append(self, kinds: tuple[int, int], start: bytes, data: bytes, *, last: bool) -> None:
+        """Append a piece of a body, over several frames (the first kind, then the second) where it is long."""
+        writer = self._writer
+        view = memoryview(data)
+        kind = kinds[0]
+        while True:
+            taken = writer.max_payload - len(start)
+            piece, view = view[:taken], view[taken:]
+            size = len(start) + len(piece)
+            writer.make_room(HEADER_SIZE + size, 0)
+            offset = writer.offset
+            now = self.last_mono_ns = monotonic_ns()
+            flags = MORE if view else LAST if last else 0
+            head = _pack(writer.marker, kind, flags, 0, self.count, self.number, now, size)
+            head += _pack_crc(crc32(piece, crc32(start, crc32(head, offset)))) + start
+            at = offset + len(head)
+            writer.map[offset:at] = head
+            writer.map[at : at + len(piece)] = piece
+            writer.offset = at + len(piece)
+            self.count += 1
+            if not view:
+                return
+            kind, start = kinds[1], b""
 
     def response(self, start: bytes, body: bytes, *, last: bool) -> None:
         """Append the response's head (``encode_response_start``) and the first piece of its body."""
@@ -64,7 +92,7 @@ class OpenExchange:
         size = len(start) + len(body)
         after = offset + HEADER_SIZE + size
         if after > writer.soft_end or size > LARGE:
-            writer.append_pieces(self, (_RESPONSE, _RESPONSE_BODY), start, body, last=last)
+            self.append((_RESPONSE, _RESPONSE_BODY), start, body, last=last)
             return
         now = self.last_mono_ns = monotonic_ns()
         head = _pack(writer.marker, _RESPONSE, last, 0, self.count, self.number, now, size)
@@ -80,7 +108,7 @@ class OpenExchange:
         size = len(data)
         after = offset + HEADER_SIZE + size
         if after > writer.soft_end or size > LARGE:
-            writer.append_pieces(self, (_RESPONSE_BODY, _RESPONSE_BODY), b"", data, last=last)
+            self.append((_RESPONSE_BODY, _RESPONSE_BODY), b"", data, last=last)
             return
         now = self.last_mono_ns = monotonic_ns()
         head = _pack(writer.marker, _RESPONSE_BODY, last, 0, self.count, self.number, now, size)
@@ -125,6 +153,7 @@ class OpenExchange:
         writer.reserve -= END_ROOM
         writer.soft_end += END_ROOM
         writer.open_count -= 1
+        self._home[0] -= 1
         writer.next_sequence = sequence + 1
         self.count = -1  # no frame can carry that number: a second end, or a piece after it, is refused
         return sequence

@@ -110,6 +110,14 @@ def _filesystem_magic(path: Path) -> int:
     return buffer[0] & 0xFFFFFFFF
 
 
+def host_boot() -> str:
+    """Name the machine's present boot; empty where the kernel does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
 def probe(directory: Path) -> None:
     """Write and sync a small file and remove it: a new boot opens only where that works (invariant 9)."""
     path = directory / "probe.tmp"

@@ -7,8 +7,6 @@ module is its bytes: every ``Struct`` and every code below is part of the format
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
@@ -18,8 +16,6 @@ from zlib import crc32
 from llm_audit.journal.model import (
     End,
     JournalFormatError,
-    Opening,
-    RecordSettings,
     RequestStart,
     ResponseStart,
 )
@@ -91,8 +87,6 @@ END_FIXED, END_STATUS, END_DELIVERED, OUTCOME_CODES = _END, _HAS_STATUS, _HAS_DE
 END_ROOM = HEADER_SIZE + _END.size + 1 + _ERROR_TYPE_LIMIT + _ERROR_MESSAGE_LIMIT
 """Bytes that no END frame exceeds: what admission reserves for each open exchange."""
 
-_CLOSE = Struct("<Q")
-
 
 def frame(marker: bytes, kind: int, payload: bytes, *, at: int, number: int = 0, exchange: int = 0,
           mono_ns: int = 0, flags: int = 0) -> bytes:  # fmt: skip
@@ -150,64 +144,6 @@ def _majority(values: list[Any]) -> Any:
     if first in (second, third):
         return first
     return second if second == third else None
-
-
-# OPEN and CLOSE.
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentOpening:
-    """An OPEN frame: the boot's opening, and where this file stands in its boot."""
-
-    opening: Opening
-    first_sequence: int
-    """The next sequence when this segment was begun; files before it may be gone."""
-    next_sequence: int | None = None
-    """In a carry-over: the next sequence after the segment whose place it takes (its END frames are gone)."""
-    recovered: bool = False
-    """True where recovery wrote it, after the writer's death."""
-
-
-def encode_open(value: SegmentOpening) -> bytes:
-    """Give an OPEN frame's payload: JSON, for it is rare and should be readable in a hex dump."""
-    opening, settings = value.opening, value.opening.settings
-    document = {
-        "writerId": opening.writer_id,
-        "boot": opening.boot,
-        "openedWallNs": opening.opened_wall_ns,
-        "prefix": settings.prefix,
-        "bodyPreview": settings.body_preview,
-        "content": settings.content,
-        "proxyVersion": settings.proxy_version,
-        "firstSequence": value.first_sequence,
-        "nextSequence": value.next_sequence,
-        "recovered": value.recovered,
-    }
-    return json.dumps(document, separators=(",", ":")).encode()
-
-
-def decode_open(payload: Buffer) -> SegmentOpening:
-    """Read an OPEN frame's payload, whose checksum was right."""
-    document: Mapping[str, Any] = json.loads(bytes(payload))
-    settings = RecordSettings(
-        prefix=document["prefix"],
-        body_preview=document["bodyPreview"],
-        content=document["content"],
-        proxy_version=document["proxyVersion"],
-    )
-    opening = Opening(document["writerId"], document["boot"], settings, document["openedWallNs"])
-    return SegmentOpening(opening, document["firstSequence"], document["nextSequence"], document["recovered"])
-
-
-def encode_close(next_sequence: int) -> bytes:
-    """Give a CLOSE frame's payload: how many exchanges the boot ended."""
-    return _CLOSE.pack(next_sequence)
-
-
-def decode_close(payload: Buffer) -> int:
-    """Read how many exchanges the boot ended."""
-    count: int = _CLOSE.unpack_from(payload)[0]
-    return count
 
 
 # REQUEST and RESPONSE: a start of known length, then the first piece of the body.

@@ -18,6 +18,7 @@ from llm_audit.journal.boot import BootReader, MappedSegment, started
 from llm_audit.journal.files import (
     SegmentName,
     give_back_tail,
+    host_boot,
     locked,
     probe,
     remove_temporaries,
@@ -31,17 +32,15 @@ from llm_audit.journal.frames import (
     MARKER_SIZE,
     EndFrame,
     Kind,
-    SegmentOpening,
     decode_request_start,
     decode_response_start,
-    encode_close,
     encode_end,
     encode_file_header,
-    encode_open,
     frame,
     split_start,
 )
 from llm_audit.journal.model import End
+from llm_audit.journal.openings import SegmentOpening, encode_close, encode_open
 from llm_audit.journal.pieces import payload_of
 from llm_audit.journal.scan import Frame
 from llm_audit.journal.unaudited import Gap, UnauditedCount
@@ -89,23 +88,13 @@ def _recover_boot(directory: Path, boot: int, sync: Callable[[int], None]) -> No
         (directory / str(names.pop())).unlink()
     if not names or _is_closed(directory, names[-1]):
         return
-    reader = BootReader(directory, boot)
+    for name in names:
+        _sync(directory / str(name), sync)
+    reader = _read(directory, boot, _needed_from(directory, names[-1]))
     try:
-        while reader.advance(_MANY, over=True):
-            pass
-        if reader.assembly.closed:
-            return
+        path = directory / str(SegmentName(boot, names[-1].number + 1))
+        _put_on_record(directory, path, reader)
         last = reader.segments[reader.assembly.segment]
-        for segment in reader.segments.values():
-            sync(segment.fd)
-        number = names[-1].number + 1
-        path = directory / str(SegmentName(boot, number))
-        unaudited = UnauditedCount(directory)
-        gap = unaudited.pending()
-        _put(path, _segment(reader, gap))
-        if gap is not None:
-            unaudited.mark_reported(gap)
-        unaudited.close()
         fd = os.open(directory / str(last.name), os.O_RDWR | os.O_CLOEXEC)
         try:
             give_back_tail(fd, reader.frames_end, last.size)
@@ -113,6 +102,52 @@ def _recover_boot(directory: Path, boot: int, sync: Callable[[int], None]) -> No
             os.close(fd)
     finally:
         reader.close()
+
+
+def _read(directory: Path, boot: int, first: int) -> BootReader:
+    """Read what recovery has to know: from the oldest segment that a call still open can have a frame in.
+
+    Where that shows anything but a torn tail, read the whole boot: a lost END frame may be of an older call.
+    """
+    reader = BootReader(directory, boot, first=first)
+    while reader.advance(_MANY, over=True):
+        pass
+    assembly = reader.assembly
+    if first and (assembly.troubled or any(gathered.gap for gathered in assembly.open.values())):
+        reader.close()
+        return _read(directory, boot, 0)
+    return reader
+
+
+def _needed_from(directory: Path, last: SegmentName) -> int:
+    """Give the segment to read from: the first, where the power may have gone and pages with it."""
+    segment = MappedSegment(directory / str(last), last)
+    try:
+        opening = segment.opening()
+    finally:
+        segment.close()
+    if opening is None or not opening.host_boot or opening.host_boot != host_boot():
+        return 0
+    return opening.needed_from
+
+
+def _sync(path: Path, sync: Callable[[int], None]) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sync(fd)
+    finally:
+        os.close(fd)
+
+
+def _put_on_record(directory: Path, path: Path, reader: BootReader) -> None:
+    unaudited = UnauditedCount(directory)
+    try:
+        gap = unaudited.pending()
+        _put(path, _segment(reader, gap))
+        if gap is not None:
+            unaudited.mark_reported(gap)
+    finally:
+        unaudited.close()
 
 
 def _is_closed(directory: Path, name: SegmentName) -> bool:

@@ -22,10 +22,9 @@ from llm_audit.journal.frames import (
     MAX_PAYLOAD,
     WHOLE_HEADER,
     Kind,
-    SegmentOpening,
-    decode_open,
     is_frame,
 )
+from llm_audit.journal.openings import SegmentOpening, decode_open
 from llm_audit.journal.repair import restore_header
 
 PAGE = 4096

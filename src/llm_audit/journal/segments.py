@@ -16,11 +16,10 @@ from llm_audit.journal.frames import (
     FILE_HEADER_SIZE,
     MARKER_SIZE,
     Kind,
-    SegmentOpening,
     encode_file_header,
-    encode_open,
     frame,
 )
+from llm_audit.journal.openings import SegmentOpening, encode_open
 
 Sync = Callable[[int], None]
 """``os.fdatasync``; a seam, for no test can make a disk fail at will."""

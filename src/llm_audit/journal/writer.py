@@ -2,7 +2,7 @@
 
 An append is a copy into a mapped, preallocated segment: no system call, nothing to wait for, and it survives the
 death of the process. The methods on the hot path (``begin``, ``response_body``, ``end``) are written straight, with
-the frame put together in line; everything rare is behind ``_make_room``.
+the frame put together in line; everything rare is behind ``make_room``.
 
 Room: a frame is taken only if, after it, the END frames of all open exchanges still fit: into what is left of this
 segment, or into the next one, which is there already. ``soft_end`` is this segment's end less their reserve: below
@@ -23,6 +23,7 @@ from zlib import crc32
 from llm_audit.journal import crash
 from llm_audit.journal.exchange import LARGE, OpenExchange
 from llm_audit.journal.files import (
+    host_boot,
     next_boot,
     prepare_directory,
     probe,
@@ -34,12 +35,8 @@ from llm_audit.journal.frames import (
     END_ROOM,
     HEADER,
     HEADER_SIZE,
-    LAST,
     MAX_PAYLOAD,
-    MORE,
     Kind,
-    SegmentOpening,
-    encode_close,
     frame,
 )
 from llm_audit.journal.model import (
@@ -49,6 +46,7 @@ from llm_audit.journal.model import (
     Opening,
     RecordSettings,
 )
+from llm_audit.journal.openings import SegmentOpening, encode_close
 from llm_audit.journal.recovery import recover
 from llm_audit.journal.refusals import RefusalShare
 from llm_audit.journal.segments import SMALLEST_LIMIT, Segment, SpareMaker, Sync, segment_bytes
@@ -93,10 +91,14 @@ class JournalWriter:
         self._closed = False
         self._exchanges = 0
         self.reserve = 0
-        self._max_payload = min(MAX_PAYLOAD, spares.size // 8)
+        self.max_payload = min(MAX_PAYLOAD, spares.size // 8)
         self._refusals = RefusalShare(unaudited.directory, opening.boot, limit_bytes)
         self._unaudited = unaudited
         self._gap = unaudited.pending() is not None
+        self._host_boot = host_boot()
+        self._homes: list[list[int]] = []
+        self.home = [0, 0]
+        """For the segment being filled: how many exchanges that were begun in it are open, and its number."""
         self._segment: Segment
         self.map: mmap.mmap
         self.marker: bytes
@@ -188,7 +190,7 @@ class JournalWriter:
         return self._fits(bytes_wanted)
 
     def _fits(self, bytes_wanted: int) -> bool:
-        wanted = bytes_wanted + END_ROOM + HEADER_SIZE * (4 + bytes_wanted // self._max_payload)
+        wanted = bytes_wanted + END_ROOM + HEADER_SIZE * (4 + bytes_wanted // self.max_payload)
         if self.offset + wanted <= self.soft_end:
             return True
         if self._failure is not None:
@@ -246,52 +248,25 @@ class JournalWriter:
         return OpenExchange(self, number, start[:16], 1, now)
 
     def _begin_slowly(self, start: bytes, body: bytes, *, last: bool) -> OpenExchange:
-        if len(start) > self._max_payload:
-            raise ValueError(
-                f"a request start of {len(start)} bytes; at most {self._max_payload} fit a frame"
-            )
+        if len(start) > self.max_payload:
+            raise ValueError(f"a request start of {len(start)} bytes; at most {self.max_payload} fit a frame")
         if self._failure is not None:
             raise self._failed()
         wanted = len(start) + len(body)
         if not self._fits(wanted) and not (self._spares.wait(_PATIENCE_S) and self._fits(wanted)):
             raise self._full()
-        self._make_room(HEADER_SIZE + min(wanted, self._max_payload), END_ROOM)
+        self.make_room(HEADER_SIZE + min(wanted, self.max_payload), END_ROOM)
         self._exchanges += 1
         self.reserve += END_ROOM
         self.soft_end -= END_ROOM
         self.open_count += 1
         exchange = OpenExchange(self, self._exchanges, start[:16], 0, 0)
         try:
-            self.append_pieces(exchange, (_REQUEST, _REQUEST_BODY), start, body, last=last)
+            exchange.append((_REQUEST, _REQUEST_BODY), start, body, last=last)
         except JournalFullError as error:
             exchange.end(Outcome.INTERRUPTED, None, None, ErrorInfo("journal_full", str(error)))
             raise
         return exchange
-
-    def append_pieces(
-        self, exchange: OpenExchange, kinds: tuple[int, int], start: bytes, data: bytes, *, last: bool
-    ) -> None:
-        """Append a piece of a body, over several frames where one can't hold it (``MORE``)."""
-        view = memoryview(data)
-        kind = kinds[0]
-        while True:
-            taken = self._max_payload - len(start)
-            piece, view = view[:taken], view[taken:]
-            size = len(start) + len(piece)
-            self._make_room(HEADER_SIZE + size, 0)
-            offset = self.offset
-            now = exchange.last_mono_ns = monotonic_ns()
-            flags = MORE if view else LAST if last else 0
-            head = _pack(self.marker, kind, flags, 0, exchange.count, exchange.number, now, size)
-            head += _pack_crc(crc32(piece, crc32(start, crc32(head, offset)))) + start
-            at = offset + len(head)
-            self.map[offset:at] = head
-            self.map[at : at + len(piece)] = piece
-            self.offset = at + len(piece)
-            exchange.count += 1
-            if not view:
-                return
-            kind, start = kinds[1], b""
 
     def room_for_end(self, size: int) -> None:
         """Go on in the next segment, where an END frame no longer fits this one: room for it is reserved there."""
@@ -300,7 +275,7 @@ class JournalWriter:
         if self.offset + size > self.end_at:
             self._roll()
 
-    def _make_room(self, wanted: int, more_reserve: int) -> None:
+    def make_room(self, wanted: int, more_reserve: int) -> None:
         """See to it that a frame of ``wanted`` bytes fits at ``_offset``, and all END frames after it."""
         if self._failure is not None:
             raise self._failed()
@@ -326,7 +301,13 @@ class JournalWriter:
 
     def _use(self, segment: Segment) -> None:
         self._segment = segment
-        self.offset = segment.begin(SegmentOpening(self.opening, self.next_sequence))
+        self._homes = [home for home in self._homes if home[0]]
+        self.home = [0, segment.name.number]
+        self._homes.append(self.home)
+        opening = SegmentOpening(
+            self.opening, self.next_sequence, needed_from=self._homes[0][1], host_boot=self._host_boot
+        )
+        self.offset = segment.begin(opening)
         self._opening_bytes = self.offset
         self.map = segment.map
         self.marker = segment.marker
