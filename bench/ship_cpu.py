@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -60,11 +61,13 @@ def main() -> None:
         asyncio.run(_ship(config, store, options.records))
         if profile:
             profile.disable()
+        cpu_us, wall_s = _us(began, options.records), time.perf_counter() - wall
         result = {
             "records": options.records,
             "recordBytes": size,
-            "cpuMicrosecondsPerRecord": round(_us(began, options.records), 1),
-            "recordsPerSecond": round(options.records / (time.perf_counter() - wall)),
+            "cpuMicrosecondsPerRecord": round(cpu_us, 1),
+            "recordsPerSecond": round(options.records / wall_s),
+            "putAloneMicroseconds": round(_put_alone(store, size, options), 1),
             "readMicroseconds": round(read_us, 1),
             "buildMicroseconds": round(build_us, 1),
             "testWriterMicroseconds": round(journal_us, 1),
@@ -103,6 +106,16 @@ def _parts(directory: Path) -> tuple[float, float, int]:
     build_us = _us(began, len(ended))
     reader.close()
     return read_us, build_us, size
+
+
+def _put_alone(store: ObjectStore, size: int, options: argparse.Namespace) -> float:
+    """Microseconds of CPU to put as many bytes from as many threads and do nothing else: the floor, here and now."""
+    count, data, run = options.records // 2, b"x" * size, uuid.uuid4().hex
+    began = time.process_time()
+    with ThreadPoolExecutor(options.threads) as threads:
+        for _ in threads.map(lambda n: store.put_new(f"alone/{run}/{n}", data), range(count)):
+            pass
+    return _us(began, count)
 
 
 def _us(began: float, count: int) -> float:
