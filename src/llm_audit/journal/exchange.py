@@ -123,10 +123,7 @@ class OpenExchange:
         delivered_bytes: int | None,
         error: ErrorInfo | None,
     ) -> int:
-        """Append the END frame into the room kept for it, and give the exchange's sequence.
-
-        Raises JournalFailedError: recovery then ends the exchange as ``interrupted``.
-        """
+        """Append the END frame into the room kept for it; gives the sequence. Raises JournalFailedError."""
         writer = self._writer
         sequence = writer.next_sequence
         count = self.count

@@ -177,9 +177,8 @@ def encode_request_start(
             None if user is None else user.encode(),
             None if request_type is None else request_type.encode(),
         )
-    except UnicodeEncodeError:  # lone surrogates: whatever the caller has, the journal keeps
-        texts = (method, target, client_address, key_id, source, user, request_type)
-        encoded = [None if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
+    except UnicodeEncodeError:
+        encoded = _encoded(method, target, client_address, key_id, source, user, request_type)
         parts = (*encoded[:2], header_lines, *encoded[2:])
     fixed = _START.pack(
         request_id,
@@ -189,6 +188,11 @@ def encode_request_start(
         *[_ABSENT if part is None else len(part) for part in parts],
     )
     return fixed + b"".join([part for part in parts if part])
+
+
+def _encoded(*texts: str | None) -> list[bytes | None]:
+    """Encode texts with lone surrogates in them: whatever the caller has, the journal keeps."""
+    return [None if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
 
 
 def decode_request_start(start: Buffer) -> RequestStart:

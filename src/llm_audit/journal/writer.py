@@ -15,7 +15,8 @@ import asyncio
 import errno
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic_ns, time_ns
 from zlib import crc32
@@ -64,6 +65,34 @@ _GAP_ROOM = 4096
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def _require_enough(limit_bytes: int) -> None:
+    if limit_bytes < SMALLEST_LIMIT:
+        raise ValueError(
+            f"a journal of {limit_bytes} bytes per worker is too small: AUDIT_JOURNAL_MAX_BYTES must be at "
+            f"least {SMALLEST_LIMIT} per worker"
+        )
+
+
+def _take_boot(directory: Path, settings: RecordSettings, sync: Sync) -> Opening:
+    """End what dead boots left open, and take the next boot's number. The lock is held."""
+    probe(directory)
+    remove_temporaries(directory)
+    recover(directory, sync)
+    opening = Opening(directory.name, next_boot(directory), settings, time_ns())
+    crash.point("boot-numbered")
+    return opening
+
+
+@contextmanager
+def _disk_errors(directory: Path) -> Iterator[None]:
+    """Turn the disk's errors while a boot is opened into the journal's."""
+    try:
+        yield
+    except OSError as error:
+        kind = JournalFullError if error.errno in _DISK_FULL else JournalFailedError
+        raise kind(f"no journal can be opened in {directory}: {error}") from error
+
+
 class JournalWriter:
     """One boot of one writer. Not thread-safe: everything is called on the event loop's thread."""
 
@@ -92,13 +121,12 @@ class JournalWriter:
         self._exchanges = 0
         self.reserve = 0
         self.max_payload = min(MAX_PAYLOAD, spares.size // 8)
-        self._refusals = RefusalShare(unaudited.directory, opening.boot, limit_bytes)
         self._unaudited = unaudited
+        self._refusals = RefusalShare(unaudited.directory, opening.boot, limit_bytes)
         self._gap = unaudited.pending() is not None
         self._host_boot = host_boot()
         self._homes: list[list[int]] = []
-        self.home = [0, 0]
-        """For the segment being filled: how many exchanges that were begun in it are open, and its number."""
+        self.home = [0, 0]  # for the segment being filled: open exchanges that began in it, and its number
         self._segment: Segment
         self.map: mmap.mmap
         self.marker: bytes
@@ -127,38 +155,26 @@ class JournalWriter:
         syncs by itself before it calls back. Raises JournalLockedError, JournalFullError where the disk is full,
         JournalFailedError where a probe can't be written and synced, UnfitFilesystemError.
         """
-        if limit_bytes < SMALLEST_LIMIT:
-            raise ValueError(
-                f"a journal of {limit_bytes} bytes per worker is too small: AUDIT_JOURNAL_MAX_BYTES must be at "
-                f"least {SMALLEST_LIMIT} per worker"
-            )
-        lock = -1
-        try:
+        _require_enough(limit_bytes)
+        with _disk_errors(directory):
             prepare_directory(directory)
             lock = take_lock(directory)
-            probe(directory)
-            remove_temporaries(directory)
-            recover(directory, sync)
-            opening = Opening(directory.name, next_boot(directory), settings, time_ns())
-            crash.point("boot-numbered")
-            spares = SpareMaker(directory, opening.boot, segment_bytes(limit_bytes), limit_bytes)
-            return cls(
-                lock,
-                opening,
-                spares,
-                lambda writer: Syncer(writer.position, loop, sync, writer.fail),
-                UnauditedCount(directory),
-                limit_bytes,
-                host=durability == Durability.HOST,
-                on_failure=on_failure,
-            )
-        except BaseException as error:
-            if lock >= 0:
+            try:
+                opening = _take_boot(directory, settings, sync)
+                spares = SpareMaker(directory, opening.boot, segment_bytes(limit_bytes), limit_bytes)
+                return cls(
+                    lock,
+                    opening,
+                    spares,
+                    lambda writer: Syncer(writer.position, loop, sync, writer.fail),
+                    UnauditedCount(directory),
+                    limit_bytes,
+                    host=durability == Durability.HOST,
+                    on_failure=on_failure,
+                )
+            except BaseException:
                 os.close(lock)
-            if not isinstance(error, OSError):
                 raise
-            kind = JournalFullError if error.errno in _DISK_FULL else JournalFailedError
-            raise kind(f"no journal can be opened in {directory}: {error}") from error
 
     # State, for /health and status.
 
