@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from llm_audit.journal.model import Durability, EndedExchange, RecordSettings
+from llm_audit.journal.model import Durability, EndedExchange
 from llm_audit.journal.reader import WriterReader
 from llm_audit.journal.writer import JournalWriter
 from llm_audit.proxy.config import ProxyConfig
@@ -273,7 +273,7 @@ async def stage(directory: Path, *scripts: Script, **settings: object) -> AsyncI
     service = Service(loop, config, gate, pool, passed)
     writer = JournalWriter.open(
         config.writer_dir,
-        settings=RecordSettings(),
+        settings=config.record,
         durability=config.durability,
         limit_bytes=config.journal_limit_bytes,
         loop=loop,

@@ -7,6 +7,7 @@ socket may join two); everything else is real: the client's socket, the model se
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -90,19 +91,22 @@ class Wire:
         assert not self.errors, self.errors
         return result
 
-    def exchange(self, pieces: Iterable[bytes], *, script: Script = polite) -> Outcome:
-        """Send the pieces on a connection of its own."""
+    def exchange(
+        self, pieces: Iterable[bytes], *, script: Script = polite, leave_after: int | None = None
+    ) -> Outcome:
+        """Send the pieces on a connection of its own; the client leaves after so many bytes of the response."""
         self.script = script
-        outcome = self.run(self._exchange(pieces))
+        outcome = self.run(self._exchange(pieces, leave_after))
         assert isinstance(outcome, Outcome)
         return outcome
 
-    async def _exchange(self, pieces: Iterable[bytes]) -> Outcome:
+    async def _exchange(self, pieces: Iterable[bytes], leave_after: int | None) -> Outcome:
         calls = self.stage.model.calls
         calls.clear()
         self.journaled()
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
+        received: list[bytes] = []
         ours.setblocking(False)
         theirs.setblocking(False)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**22)
@@ -114,16 +118,22 @@ class Wire:
                     break
                 if piece:
                     protocol.data_received(piece)
-            await _quiet(protocol, transport)
+            if leave_after is None:
+                await _quiet(protocol, transport, ours, received)
+            else:
+                while not calls or len(calls[0].body) < 1 or protocol.delivered < leave_after:
+                    await asyncio.sleep(0)
             closed = transport.is_closing() or protocol._lingering is not None
-            wire = _received(ours)
+            _receive(ours, received)
         finally:
             ours.close()
             transport.abort()
             await asyncio.sleep(0)
             while self.stage.writer.open_count:
                 await asyncio.sleep(0.0005)
-        return Outcome(wire, [call.head + call.body for call in calls], closed, self.journaled())
+        return Outcome(
+            b"".join(received), [call.head + call.body for call in calls], closed, self.journaled()
+        )
 
     def journaled(self) -> list[EndedExchange]:
         """Read what the journal has got since this was last asked."""
@@ -135,23 +145,22 @@ class Wire:
         return found
 
 
-async def _quiet(protocol: ServerProtocol, transport: asyncio.BaseTransport) -> None:
+async def _quiet(
+    protocol: ServerProtocol, transport: asyncio.BaseTransport, sock: socket.socket, received: list[bytes]
+) -> None:
     """Wait until the proxy has nothing left to do: no exchange, or one that waits for the client."""
     still = 0
     while still < 3 and not transport.is_closing():  # a pipelined request begins from the loop, a turn later
         exchange = protocol.exchange
         still = still + 1 if exchange is None or exchange.state is State.RECEIVING else 0
+        _receive(sock, received)  # a socket holds few messages of one byte
         await asyncio.sleep(0)
 
 
-def _received(sock: socket.socket) -> bytes:
-    parts = []
-    try:
+def _receive(sock: socket.socket, received: list[bytes]) -> None:
+    with contextlib.suppress(BlockingIOError, ConnectionResetError):
         while piece := sock.recv(2**20):
-            parts.append(piece)
-    except (BlockingIOError, ConnectionResetError):
-        pass
-    return b"".join(parts)
+            received.append(piece)
 
 
 @contextmanager
