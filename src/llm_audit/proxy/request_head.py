@@ -1,13 +1,30 @@
 """Heads of requests: framing, caller fields, credentials. Pure.
 
-llhttp has parsed (and so validated) a head before it comes here; these are the rules that RFC 9110 and
-RFC 9112 leave to the recipient, each stricter than llhttp:
+Where a recipient may choose, the proxy refuses, so that no two parsers can read one message differently. This is
+the whole list of what it refuses and h11 would take (``tests/proxy/test_h11_oracle.py`` holds it to that).
 
-- the request line is METHOD SP target SP HTTP/1.0 or HTTP/1.1, single spaces (RFC 9112 section 3)
-- exactly one Host, and the same one in an absolute-form target (RFC 9112 section 3.2)
-- Transfer-Encoding is ``chunked`` alone, once, and never in HTTP/1.0 (RFC 9112 section 6.1)
-- an expectation other than ``100-continue`` is refused with 417 (RFC 9110 section 10.1.1)
-- Upgrade is ignored (RFC 9110 section 7.8), CONNECT refused, a fragment in a target refused
+llhttp, strict as it comes, refuses:
+
+- a method that it does not know, or not in capitals (RFC 9110 section 9.1)
+- a line that ends with LF alone, a CR within a line (RFC 9112 section 2.2)
+- a field line that is continued on the next, white space before the colon (RFC 9112 sections 5.1, 5.2)
+- Content-Length twice, or as a list, even of equal numbers (RFC 9112 section 6.3, rule 5)
+- Content-Length beside Transfer-Encoding (RFC 9112 section 6.1)
+- control characters in the extension of a chunk; CRLF is all that may end a chunk (RFC 9112 section 7.1)
+
+Refused here, and by the server before (``server.py``):
+
+- an empty line before the request line (RFC 9112 section 2.2)
+- a request line other than METHOD SP target SP HTTP/1.0 or HTTP/1.1, single spaces (RFC 9112 section 3)
+- no Host in HTTP/1.1, two, or one that is no host name with an optional port (RFC 9112 section 3.2)
+- an absolute-form target with another authority than Host (RFC 9112 section 3.2.2), any other target that is no
+  path, a fragment in a target (RFC 9110 section 7.1), CONNECT (RFC 9110 section 9.3.6)
+- Transfer-Encoding other than ``chunked`` alone, once, or in HTTP/1.0 (RFC 9112 section 6.1)
+- an expectation other than ``100-continue``: 417 (RFC 9110 section 10.1.1)
+- a head of more than 64 KiB or 128 fields: 431 (RFC 6585 section 5); a body past its limit: 413
+- chunk extensions and trailers that outweigh the body by far (RFC 9112 section 7.1.1)
+
+Upgrade is ignored, not refused (RFC 9110 section 7.8).
 """
 
 from __future__ import annotations
