@@ -258,3 +258,27 @@ def test_a_204_has_no_length(tmp_path, length):
             assert (await client.response())[0] == 200
 
     play(main)
+
+
+def test_an_answer_that_comes_while_draining_says_that_the_connection_ends(tmp_path):
+    go_on = asyncio.Event()
+
+    async def late(upstream: UpstreamCall) -> None:
+        await upstream.read_body()
+        await go_on.wait()
+        await upstream.send(ok())
+
+    async def main() -> None:
+        async with stage(tmp_path, late) as on:
+            client = await on.client()
+            await client.send(call())
+            while not on.model.calls:
+                await asyncio.sleep(0)
+            on.service.drain()
+            go_on.set()
+            status, head, _ = await client.response()
+            assert status == 200
+            assert b"connection: close\r\n" in head
+            assert await client.reader.read() == b""
+
+    play(main)

@@ -378,8 +378,10 @@ class ServerProtocol(asyncio.Protocol):
             self.reset()
 
     def drain(self) -> None:
-        """Close if nothing is under way; a connection with an exchange closes when that ends."""
-        if self.exchange is None and self._lingering is None:
+        """Close if nothing is under way; a connection with an exchange closes when that ends, and says so."""
+        if self.exchange is not None:
+            self.exchange.keep_alive = False
+        elif self._lingering is None:
             self.close_when_sent()
 
 

@@ -178,7 +178,7 @@ class Service:
         shell = self._unaudited if journal is None else self._audited
         exchange = Exchange(shell, client, journal or self._no_journal, head, refusal.caller.request_id_text)
         client.exchange = exchange
-        exchange.refuse(refusal_answer(refusal), request_complete=complete)
+        exchange.refuse(refusal_answer(refusal), request_complete=complete and not self.draining)
         return exchange
 
     def _refusal_journal(
