@@ -192,10 +192,10 @@ class UpstreamConnection(asyncio.Protocol):
             status = self._parser.get_status_code()
             if status == 101:
                 raise BadResponseError("status 101 came, but no upgrade was asked for")
+            head = read_response_head(raw, status)
             if status >= 200:
                 break
             self._complete = False
-        head = read_response_head(raw, status)
         self._in_body = True
         self._spent = head.close
         assert self._exchange is not None
