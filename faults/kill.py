@@ -132,7 +132,15 @@ class System:
             "AUDIT_DURABILITY": self.durability,
             "AUDIT_DRAIN_TIMEOUT": "5s",
         }
-        model = [sys.executable, "-m", "llm_audit.demo.server", "--pace-ms", "2", "--port", str(self.model_port)]
+        model = [
+            sys.executable,
+            "-m",
+            "llm_audit.demo.server",
+            "--pace-ms",
+            "2",
+            "--port",
+            str(self.model_port),
+        ]
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "llm_audit", "serve", "--", *model],

@@ -17,6 +17,7 @@ import uvloop
 
 from llm_audit.journal.model import Durability, EndedExchange
 from llm_audit.journal.reader import WriterReader
+from llm_audit.journal.unaudited import UnauditedCount
 from llm_audit.journal.writer import JournalWriter
 from llm_audit.proxy.config import ProxyConfig
 from llm_audit.proxy.gate import Gate
@@ -24,7 +25,6 @@ from llm_audit.proxy.keys import KeyRing
 from llm_audit.proxy.paths import PathTable
 from llm_audit.proxy.server import ServerProtocol
 from llm_audit.proxy.service import Service
-from llm_audit.proxy.unaudited import UnauditedCounter
 from llm_audit.proxy.upstream import UpstreamPool
 from llm_audit.proxy.usage_plan import UsagePlan
 
@@ -269,7 +269,7 @@ async def stage(directory: Path, *scripts: Script, **settings: object) -> AsyncI
     if config.api_keys is not None:
         keys, plan = KeyRing(config.api_keys), UsagePlan(directory / "counters")
     gate = Gate(PathTable(config.extra_paths), keys=keys, plan=plan, gateway_secret=config.gateway_secret)
-    passed = UnauditedCounter(config.writer_dir)
+    passed = UnauditedCount(config.writer_dir)
     service = Service(loop, config, gate, pool, passed)
     writer = JournalWriter.open(
         config.writer_dir,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from llm_audit.journal.model import Durability
+from llm_audit.journal.unaudited import UnauditedCount
 from llm_audit.proxy.keys import Key, KeySet, digest_of, new_key, write_keys
 from llm_audit.proxy.usage_plan import Limits
 from llm_audit.record.schema import IdentitySource, Outcome
@@ -212,16 +213,32 @@ def test_a_full_journal_refuses_new_calls_and_lets_open_ones_end(tmp_path: Path)
 def test_by_policy_a_full_journal_lets_calls_pass_unaudited_and_counts_them(tmp_path: Path) -> None:
     async def main() -> None:
         async with stage(tmp_path, journal_limit_bytes=8 * 2**20, pass_when_full=True) as on:
-            while not on.service.passed.read().calls:
+            page = UnauditedCount(on.directory)
+            while page.pending() is None:
                 assert (await on.ask(call(b"x" * 200_000)))[0] == 200
                 assert len(on.model.calls) < 100
-            later(on, 2)  # there is room for a small record all the same
-            assert on.service.passed.read().calls == 0
-            gap = (await on.exchanges(on.writer.next_sequence))[-1].end
+            gap = page.pending()
             assert gap is not None
-            assert gap.error is not None
-            assert gap.error.type == "unaudited"
-            assert gap.error.message.startswith("1 calls passed without a record between 20")
+            assert (gap.first, gap.last) == (1, 1)
+            later(on, 2)  # there is room for a small record all the same
+            assert page.pending() is None
+            page.close()
+            ends = [one.end for one in await on.exchanges(on.writer.next_sequence)]
+            gaps = [end.error.message for end in ends if end and end.error and end.error.type == "unaudited"]
+            assert len(gaps) == 1
+            assert gaps[0].startswith("1 calls went through unrecorded")
+
+    play(main)
+
+
+def test_without_a_writer_calls_that_pass_are_counted_all_the_same(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with stage(tmp_path, pass_when_full=True) as on:
+            on.writer.fail(OSError(5, "Input/output error"))
+            assert (await on.ask(call()))[0] == 200
+            page = UnauditedCount(on.directory)
+            assert page.pending() is not None
+            page.close()
 
     play(main)
 

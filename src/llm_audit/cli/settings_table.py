@@ -133,7 +133,13 @@ SETTINGS: tuple[Setting, ...] = (
         "where the proxy listens (`127.0.0.1:8000` with `--demo`)",
     ),
     Setting("upstream", "AUDIT_UPSTREAM", kinds.ORIGIN, "http://127.0.0.1:8001", "the model server"),
-    Setting("console", "AUDIT_CONSOLE", kinds.ADDRESS, "127.0.0.1:8080", "where console and metrics will listen (not built yet: the setting is checked, nothing listens)"),
+    Setting(
+        "console",
+        "AUDIT_CONSOLE",
+        kinds.ADDRESS,
+        "127.0.0.1:8080",
+        "where console and metrics will listen (not built yet: the setting is checked, nothing listens)",
+    ),
     Setting("workers", "AUDIT_WORKERS", kinds.integer(1, 64), "1", "proxy processes"),
     Setting(
         "max_body_bytes",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from llm_audit.journal.frames import encode_request_start
 from llm_audit.journal.model import JournalFailedError, JournalFullError
+from llm_audit.journal.unaudited import UnauditedCount
 from llm_audit.journal.writer import JournalWriter, OpenExchange
 from llm_audit.proxy.answers import health_answer, refusal_answer
 from llm_audit.proxy.config import ProxyConfig
@@ -19,11 +20,9 @@ from llm_audit.proxy.gate import Admission, CallerHeaders, Gate, Kind
 from llm_audit.proxy.ports import NoJournal
 from llm_audit.proxy.refusals import Caller, Refusal, RefusalBudget
 from llm_audit.proxy.request_head import BadRequestError, RequestFields, RequestHead
-from llm_audit.proxy.unaudited import UnauditedCounter
 from llm_audit.proxy.upstream import UpstreamPool
 from llm_audit.record.identity import format_request_id, new_request_id
 from llm_audit.record.schema import ErrorInfo, IdentitySource, Outcome
-from llm_audit.record.times import iso_from_ms
 
 if TYPE_CHECKING:
     from llm_audit.proxy.server import ServerProtocol
@@ -46,7 +45,7 @@ class Service:
         config: ProxyConfig,
         gate: Gate,
         pool: UpstreamPool,
-        passed: UnauditedCounter,
+        passed: UnauditedCount,
     ) -> None:
         self.loop = loop
         self.clock: Callable[[], float] = loop.time
@@ -58,7 +57,7 @@ class Service:
         """Set once nothing is open any more while draining."""
         self.upstream_ready: bool = not config.upstream_is_launched
         self.upstream_answers = False
-        self.passed = passed
+        self._passed = passed
         self._pass_when_full = config.pass_when_full
         self._gate = gate
         self._pool = pool
@@ -150,7 +149,10 @@ class Service:
     ) -> Exchange:
         """Refuse what the journal cannot take, or let it pass and count it (``AUDIT_WHEN_FULL``)."""
         if self._pass_when_full:
-            self.passed.count()
+            if self._writer is not None:
+                self._writer.count_unaudited()
+            else:
+                self._passed.count()
             return self._unaudited_exchange(client, head, verdict, body, complete=complete)
         kind = "journal_full" if isinstance(error, JournalFullError) else "journal_failed"
         message = f"{error}, so this call cannot be audited; try again"
@@ -232,19 +234,6 @@ class Service:
                 _record_without_request(
                     writer, Outcome.REJECTED, tally.status, ErrorInfo(tally.code, tally.message())
                 )
-            self._record_gap(writer)
-
-    def _record_gap(self, writer: JournalWriter) -> None:
-        """Record how many calls passed unaudited, now that the journal takes frames again."""
-        taken = self.passed.read()
-        if not taken.calls:
-            return
-        message = (
-            f"{taken.calls} calls passed without a record between {iso_from_ms(taken.first_wall_ms)} and"
-            f" {iso_from_ms(taken.last_wall_ms)}: the journal could not take them, and AUDIT_WHEN_FULL is pass"
-        )
-        if _record_without_request(writer, Outcome.INTERRUPTED, None, ErrorInfo("unaudited", message)):
-            writer.when_durable(lambda: self.passed.recorded(taken))
 
     def health(self) -> tuple[int, bytes]:
         """Answer for proxy, journal and upstream together: status and JSON body of ``/health``."""

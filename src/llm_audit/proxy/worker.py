@@ -18,6 +18,7 @@ import sys
 import uvloop
 
 from llm_audit.journal.model import JournalFailedError, JournalFullError, JournalLockedError
+from llm_audit.journal.unaudited import UnauditedCount
 from llm_audit.journal.writer import JournalWriter
 from llm_audit.proxy.config import ProxyConfig
 from llm_audit.proxy.gate import Gate
@@ -26,7 +27,6 @@ from llm_audit.proxy.keys import KeyRing
 from llm_audit.proxy.paths import PathTable
 from llm_audit.proxy.server import ServerProtocol
 from llm_audit.proxy.service import Service
-from llm_audit.proxy.unaudited import UnauditedCounter
 from llm_audit.proxy.upstream import UpstreamPool
 from llm_audit.proxy.usage_plan import UsagePlan
 
@@ -70,7 +70,7 @@ class Worker:
         upstream_tls = ssl.create_default_context() if config.upstream_tls else None
         pool = UpstreamPool(loop, config.upstream_host, config.upstream_port, upstream_tls, config.authority)
         gate = _gate(config)
-        passed = UnauditedCounter(config.writer_dir)
+        passed = UnauditedCount(config.writer_dir)
         service = self._service = Service(loop, config, gate, pool, passed)
         await self._open_journal(loop)
         self._watch(loop)
