@@ -33,6 +33,7 @@ class World:
         self.now = 100.0
         self.connecting: list[Exchange] = []
         self.truncated = False
+        self.timers: list[Callable[[], None]] = []
         self.pass_when_full = False
 
     # client port
@@ -93,6 +94,15 @@ class World:
         else:
             self.waiting.append(callback)
 
+    def later(self, seconds: float, callback: Callable[[], None]) -> None:
+        assert 0 < seconds <= 0.1
+        self.timers.append(callback)
+
+    def time_passes(self) -> None:
+        timers, self.timers = self.timers, []
+        for callback in timers:
+            callback()
+
     def sync(self) -> None:
         waiting, self.waiting = self.waiting, []
         for callback in waiting:
@@ -103,7 +113,9 @@ class World:
         fields = RequestFields(None, None, False, False, keep_alive, callers, b"", b"")
         head = RequestHead(method, b"/x", b"/x", http_minor, None, callers, b"", fields)
         limits = ExchangeLimits(client_timeout=30, upstream_timeout=600, max_duration=3600)
-        shell = ExchangeShell(self.connect, self.when_durable, lambda: self.now, limits, self.pass_when_full)
+        shell = ExchangeShell(
+            self.connect, self.when_durable, lambda: self.now, self.later, limits, self.pass_when_full
+        )
         return Exchange(shell, self, self, head, ID)
 
     def waiting_exchange(self, *, http_minor: int = 1) -> Exchange:
@@ -241,8 +253,33 @@ def test_a_client_that_leaves_stops_the_model_server_at_once(world: World) -> No
     exchange = world.waiting_exchange()
     exchange.upstream_received(response(chunked=True), b"one", complete=False)
     exchange.client_lost(LOST)
+    world.time_passes()
     assert world.kinds()[-2:] == ["abort", "end"]
     assert world.the_end() == (Outcome.CLIENT_DISCONNECTED, 200, 3, "client_disconnected")
+
+
+def test_a_client_that_leaves_before_the_next_piece_stops_the_model_server_at_that_piece(
+    world: World,
+) -> None:
+    exchange = world.waiting_exchange()
+    exchange.upstream_received(response(chunked=True), b"one", complete=False)
+    exchange.client_lost(LOST)
+    exchange.upstream_received(None, b"two", complete=False)
+    assert world.kinds()[-3:] == ["journal", "abort", "end"]
+    assert world.the_end() == (Outcome.CLIENT_DISCONNECTED, 200, 3, "client_disconnected")
+    world.time_passes()
+
+
+def test_a_client_that_leaves_an_instant_before_the_last_chunk_has_taken_the_whole_answer(
+    world: World,
+) -> None:
+    """As the openai client does at ``[DONE]``."""
+    exchange = world.waiting_exchange()
+    exchange.upstream_received(response(chunked=True), b"data: [DONE]", complete=False)
+    exchange.client_lost(LOST)
+    exchange.upstream_received(None, b"", complete=True)
+    assert world.the_end() == (Outcome.COMPLETE, 200, 12, None)
+    world.time_passes()
 
 
 def test_a_client_that_leaves_before_its_request_is_whole_has_no_status(world: World) -> None:

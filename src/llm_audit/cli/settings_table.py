@@ -62,7 +62,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "body_preview",
         "AUDIT_BODY_PREVIEW",
-        kinds.integer(0, 65536),
+        kinds.integer(0, 16384),
         "2048",
         "characters of `promptPreview` and `responsePreview` in the record",
     ),

@@ -22,15 +22,13 @@ part of the journal. The ports call back with what happened; they decide nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from llm_audit.journal.frames import encode_response_start
 from llm_audit.journal.model import JournalFailedError, JournalFullError
 from llm_audit.proxy.answers import Answer, answer_head, error_answer
-from llm_audit.proxy.ports import ClientPort, ExchangeLimits, JournalPort, TruncatedJournal, UpstreamPort
+from llm_audit.proxy.ports import ClientPort, ExchangeShell, JournalPort, TruncatedJournal, UpstreamPort
 from llm_audit.proxy.request_head import RequestHead
 from llm_audit.proxy.response_head import ResponseHead
 from llm_audit.record.schema import ErrorInfo, Outcome
@@ -64,19 +62,9 @@ _ALLOWED: Final = tuple(frozenset(map(int, TRANSITIONS[state])) for state in Sta
 """By plain numbers: an enum's own hash is Python code and costs more than the rest of a move."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeShell:
-    """What an exchange asks of the process around it."""
-
-    connect: Callable[[Exchange], None]
-    """Find an upstream connection; answers with ``upstream_ready`` or ``upstream_failed``."""
-    when_durable: Callable[[Callable[[], None]], None]
-    clock: Callable[[], float]
-    """Monotonic seconds."""
-    limits: ExchangeLimits
-    pass_when_full: bool = False
-    """``AUDIT_WHEN_FULL``: whether an exchange goes on, marked, once the journal cannot take a frame of it."""
-
+LEAVING_GRACE: Final = 0.05
+"""Seconds that a message's end may still take once a client that took all so far has left. The openai client leaves at
+``[DONE]``, an instant before the last chunk: with nothing more to take, it has taken the whole answer."""
 
 CHUNK_END: Final = b"\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -95,6 +83,7 @@ class Exchange:
         "_error",
         "_journal",
         "_last",
+        "_left",
         "_outcome",
         "_shell",
         "_status",
@@ -133,6 +122,7 @@ class Exchange:
         self._error: ErrorInfo | None = None
         self._last: tuple[bytes, int, int] = (b"", 0, 0)
         self._behind = False
+        self._left: ErrorInfo | None = None
         self.started_at = self.active_at = shell.clock()
         self.active = False
 
@@ -198,6 +188,9 @@ class Exchange:
         except (JournalFullError, JournalFailedError) as error:
             if not self._goes_on_without(error):
                 return
+        if self._left is not None:
+            self._without_client(took_all=complete and not body)
+            return
         wire, prefix = self._framed(b"" if head is None else self._client_head(head), body)
         if complete:
             self._upstream = None
@@ -321,17 +314,28 @@ class Exchange:
     def client_lost(self, error: ErrorInfo) -> None:
         """Say that the client left, or took or sent nothing for too long; upstream stops at once.
 
-        One that leaves while only the last chunk's framing waits for its sync took all: openai closes at ``[DONE]``.
+        One that leaves where nothing but the message's end is still to come has taken all of it: while that end waits
+        for its sync, or within ``LEAVING_GRACE``.
         """
-        if self.state is _ENDED:
+        if self.state is _ENDED or self._left is not None:
             return
-        self._drop_upstream()
+        self._left = error
         wire, _, content = self._last
-        took_all = wire and not content and not self._behind
-        if self.state is _FLUSHING and (took_all or self._outcome is not Outcome.COMPLETE):
-            self._end(self._outcome, self._error)  # where we answered: what made us answer came first
+        if self.state is _RESPONDING and not self._behind:
+            self._shell.later(LEAVING_GRACE, self._grace_is_over)
         else:
-            self._end(Outcome.CLIENT_DISCONNECTED, error)
+            self._without_client(took_all=bool(wire) and not content and not self._behind)
+
+    def _grace_is_over(self) -> None:
+        if self.state is not _ENDED:
+            self._without_client(took_all=False)
+
+    def _without_client(self, *, took_all: bool) -> None:
+        self._drop_upstream()
+        if took_all or (self.state is _FLUSHING and self._outcome is not Outcome.COMPLETE):
+            self._end(self._outcome, self._error)  # where we answered, what made us answer came first
+        else:
+            self._end(Outcome.CLIENT_DISCONNECTED, self._left)
 
     def client_silent(self) -> None:
         """Say that the client sent nothing of its body, or took nothing, for too long."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from llm_audit.record.schema import ErrorInfo, Outcome
+
+if TYPE_CHECKING:
+    from llm_audit.proxy.exchange import Exchange
 
 
 class ClientPort(Protocol):
@@ -65,6 +69,22 @@ class ExchangeLimits:
     client_timeout: float = 30.0
     upstream_timeout: float = 600.0
     max_duration: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeShell:
+    """What an exchange asks of the process around it."""
+
+    connect: Callable[[Exchange], None]
+    """Find an upstream connection; answers with ``upstream_ready`` or ``upstream_failed``."""
+    when_durable: Callable[[Callable[[], None]], None]
+    clock: Callable[[], float]
+    """Monotonic seconds."""
+    later: Callable[[float, Callable[[], None]], object]
+    """Call back after so many seconds."""
+    limits: ExchangeLimits
+    pass_when_full: bool = False
+    """``AUDIT_WHEN_FULL``: whether an exchange goes on, marked, once the journal cannot take a frame of it."""
 
 
 class NoJournal:

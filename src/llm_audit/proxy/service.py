@@ -15,9 +15,9 @@ from llm_audit.journal.unaudited import UnauditedCount
 from llm_audit.journal.writer import JournalWriter, OpenExchange
 from llm_audit.proxy.answers import health_answer, refusal_answer
 from llm_audit.proxy.config import ProxyConfig
-from llm_audit.proxy.exchange import Exchange, ExchangeShell
+from llm_audit.proxy.exchange import Exchange
 from llm_audit.proxy.gate import Admission, CallerHeaders, Gate, Kind
-from llm_audit.proxy.ports import NoJournal
+from llm_audit.proxy.ports import ExchangeShell, NoJournal
 from llm_audit.proxy.refusals import Caller, Refusal, RefusalBudget
 from llm_audit.proxy.request_head import BadRequestError, RequestFields, RequestHead
 from llm_audit.proxy.upstream import UpstreamPool
@@ -57,14 +57,16 @@ class Service:
         """Set once nothing is open any more while draining."""
         self.upstream_ready: bool = not config.upstream_is_launched
         self.upstream_answers = False
+        self._upstream_is_launched = config.upstream_is_launched
         self._passed = passed
         self._pass_when_full = config.pass_when_full
         self._gate = gate
         self._pool = pool
+        pool.on_unreachable = self.upstream_unreachable
         self._budget = RefusalBudget()
         self._writer: JournalWriter | None = None
         self._unaudited = ExchangeShell(
-            pool.connect, _at_once, self.clock, config.limits, config.pass_when_full
+            pool.connect, _at_once, self.clock, loop.call_later, config.limits, config.pass_when_full
         )
         self._audited = self._unaudited
         self._no_journal = NoJournal()
@@ -80,7 +82,12 @@ class Service:
         """Begin a boot."""
         self._writer = writer
         self._audited = ExchangeShell(
-            self._pool.connect, writer.when_durable, self.clock, self.limits, self._pass_when_full
+            self._pool.connect,
+            writer.when_durable,
+            self.clock,
+            self.loop.call_later,
+            self.limits,
+            self._pass_when_full,
         )
 
     def journal_failed(self, error: Exception) -> None:
@@ -88,6 +95,11 @@ class Service:
         self._writer = None
         for connection in list(self.connections):
             connection.journal_lost(JournalFailedError(str(error)))
+
+    def upstream_unreachable(self) -> None:
+        """Take note that no connection could be made: a launched model server is starting again."""
+        self.upstream_answers = False
+        self.upstream_ready = not self._upstream_is_launched
 
     # --- exchanges ---------------------------------------------------------------------------------------
 

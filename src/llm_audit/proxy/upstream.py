@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from ssl import SSLContext
 from typing import Final, cast
 
@@ -246,6 +247,8 @@ class UpstreamPool:
         self._authority = authority.encode("ascii")
         self._idle: deque[UpstreamConnection] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.on_unreachable: Callable[[], None] = _nothing
+        """Called where no connection can be made."""
 
     def connect(self, exchange: Exchange) -> None:
         """Give the exchange a rested connection, or make one."""
@@ -268,6 +271,7 @@ class UpstreamPool:
                     lambda: UpstreamConnection(self), self._host, self._port, ssl=self._ssl
                 )
         except (OSError, TimeoutError) as error:
+            self.on_unreachable()
             what = str(error) or f"no answer within {CONNECT_TIMEOUT:g} s"
             exchange.upstream_failed(
                 ErrorInfo("upstream_unreachable", f"no connection to the model server: {what}")
