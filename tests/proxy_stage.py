@@ -17,7 +17,6 @@ import uvloop
 
 from llm_audit.journal.model import Durability, EndedExchange
 from llm_audit.journal.reader import WriterReader
-from llm_audit.journal.unaudited import UnauditedCount
 from llm_audit.journal.writer import JournalWriter
 from llm_audit.proxy.config import ProxyConfig
 from llm_audit.proxy.gate import Gate
@@ -269,8 +268,7 @@ async def stage(directory: Path, *scripts: Script, **settings: object) -> AsyncI
     if config.api_keys is not None:
         keys, plan = KeyRing(config.api_keys), UsagePlan(directory / "counters")
     gate = Gate(PathTable(config.extra_paths), keys=keys, plan=plan, gateway_secret=config.gateway_secret)
-    passed = UnauditedCount(config.writer_dir)
-    service = Service(loop, config, gate, pool, passed)
+    service = Service(loop, config, gate, pool)
     writer = JournalWriter.open(
         config.writer_dir,
         settings=config.record,
@@ -295,7 +293,6 @@ async def stage(directory: Path, *scripts: Script, **settings: object) -> AsyncI
             upstream.writer.transport.abort()
         await asyncio.sleep(0)
         writer.close()
-        passed.close()
         if plan is not None:
             plan.close()
 

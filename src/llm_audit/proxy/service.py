@@ -45,7 +45,6 @@ class Service:
         config: ProxyConfig,
         gate: Gate,
         pool: UpstreamPool,
-        passed: UnauditedCount,
     ) -> None:
         self.loop = loop
         self.clock: Callable[[], float] = loop.time
@@ -58,7 +57,9 @@ class Service:
         self.upstream_ready: bool = not config.upstream_is_launched
         self.upstream_answers = False
         self._upstream_is_launched = config.upstream_is_launched
-        self._passed = passed
+        self._writer_dir = config.writer_dir
+        self._passed = 0
+        """Calls that passed unaudited and are on no page yet."""
         self._pass_when_full = config.pass_when_full
         self._gate = gate
         self._pool = pool
@@ -161,16 +162,27 @@ class Service:
     ) -> Exchange:
         """Refuse what the journal cannot take, or let it pass and count it (``AUDIT_WHEN_FULL``)."""
         if self._pass_when_full:
-            if self._writer is not None:
-                self._writer.count_unaudited()
-            else:
-                self._passed.count()
+            self._count_passed()
             return self._unaudited_exchange(client, head, verdict, body, complete=complete)
         kind = "journal_full" if isinstance(error, JournalFullError) else "journal_failed"
         message = f"{error}, so this call cannot be audited; try again"
         return self._refused(
             client, head, _refusal(503, kind, message, verdict, retry_after=5), complete=complete
         )
+
+    def _count_passed(self) -> None:
+        """Count a call that passes unaudited, on the writer's page; without a writer, on that of its directory."""
+        self._passed += 1
+        while self._passed and self._writer is not None:
+            self._writer.count_unaudited()
+            self._passed -= 1
+        if self._passed:
+            with contextlib.suppress(OSError):  # a full disk may not give the page: the number is kept here
+                page = UnauditedCount(self._writer_dir)
+                while self._passed:
+                    page.count()
+                    self._passed -= 1
+                page.close()
 
     def _unaudited_exchange(
         self, client: ServerProtocol, head: RequestHead, verdict: Admission, body: bytes, *, complete: bool

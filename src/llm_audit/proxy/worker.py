@@ -18,7 +18,6 @@ import sys
 import uvloop
 
 from llm_audit.journal.model import JournalFailedError, JournalFullError, JournalLockedError
-from llm_audit.journal.unaudited import UnauditedCount
 from llm_audit.journal.writer import JournalWriter
 from llm_audit.proxy.config import ProxyConfig
 from llm_audit.proxy.gate import Gate
@@ -70,8 +69,7 @@ class Worker:
         upstream_tls = ssl.create_default_context() if config.upstream_tls else None
         pool = UpstreamPool(loop, config.upstream_host, config.upstream_port, upstream_tls, config.authority)
         gate = _gate(config)
-        passed = UnauditedCount(config.writer_dir)
-        service = self._service = Service(loop, config, gate, pool, passed)
+        service = self._service = Service(loop, config, gate, pool)
         await self._open_journal(loop)
         self._watch(loop)
         server = await loop.create_server(
