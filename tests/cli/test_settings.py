@@ -176,6 +176,7 @@ def test_a_child_process_reads_the_same_settings_from_the_environment_it_is_give
 
 
 @hypothesis.settings(max_examples=30)
+@hypothesis.example("/")
 @given(st.text())
 def test_no_text_makes_a_parser_raise_anything_but_a_refusal(text):
     for setting in SETTINGS:

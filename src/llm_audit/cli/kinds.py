@@ -187,7 +187,7 @@ def choice(*values: str) -> Kind:
 
 def _parse_bucket(text: str) -> str:
     if text.startswith("/"):
-        return Path(text).as_uri()
+        text = Path(text).as_uri()
     if text.startswith("file:"):
         parts = urlsplit(text)
         if (
