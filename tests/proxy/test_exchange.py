@@ -309,6 +309,17 @@ def test_a_client_that_took_every_byte_and_leaves_at_the_last_chunk_is_complete(
     assert world.the_end() == (Outcome.COMPLETE, 200, 3, None)
 
 
+def test_a_client_that_is_gone_when_the_last_chunk_is_written_has_taken_the_whole_answer(
+    world: World,
+) -> None:
+    exchange = world.waiting_exchange()
+    exchange.upstream_received(response(chunked=True), b"data: [DONE]", complete=False)
+    world.kernel_takes = False  # the socket is closed already, and the loop has not said so yet
+    exchange.upstream_received(None, b"", complete=True)
+    exchange.client_lost(LOST)
+    assert world.the_end() == (Outcome.COMPLETE, 200, 12, None)
+
+
 def test_a_client_that_leaves_at_the_last_chunk_with_bytes_not_yet_taken_disconnected(world: World) -> None:
     exchange = world.waiting_exchange()
     world.kernel_takes = False
@@ -322,7 +333,7 @@ def test_a_client_that_leaves_at_the_last_chunk_with_bytes_not_yet_taken_disconn
 def test_a_refused_client_that_does_not_wait_for_the_answer_was_refused(world: World) -> None:
     exchange = world.exchange()
     world.kernel_takes = False
-    exchange.refuse(error_answer(400, "x", "no"), request_complete=False)
+    exchange.answer(error_answer(400, "x", "no"), Outcome.REJECTED, request_complete=False)
     exchange.client_lost(LOST)
     assert world.the_end()[:2] == (Outcome.REJECTED, 400)
 

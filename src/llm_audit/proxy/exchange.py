@@ -28,9 +28,10 @@ from typing import Final
 from llm_audit.journal.frames import encode_response_start
 from llm_audit.journal.model import JournalFailedError, JournalFullError
 from llm_audit.proxy.answers import Answer, answer_head, error_answer
+from llm_audit.proxy.framing import LAST_CHUNK, chunk
 from llm_audit.proxy.ports import ClientPort, ExchangeShell, JournalPort, TruncatedJournal, UpstreamPort
 from llm_audit.proxy.request_head import RequestHead
-from llm_audit.proxy.response_head import ResponseHead
+from llm_audit.proxy.response_head import ResponseHead, client_head
 from llm_audit.record.schema import ErrorInfo, Outcome
 
 
@@ -66,8 +67,6 @@ LEAVING_GRACE: Final = 0.05
 """Seconds that a message's end may still take once a client that took all so far has left. The openai client leaves at
 ``[DONE]``, an instant before the last chunk: with nothing more to take, it has taken the whole answer."""
 
-CHUNK_END: Final = b"\r\n"
-LAST_CHUNK: Final = b"0\r\n\r\n"
 _NO_BODY_STATUS: Final = frozenset({204, 304})
 
 
@@ -84,6 +83,7 @@ class Exchange:
         "_journal",
         "_last",
         "_left",
+        "_only_end_left",
         "_outcome",
         "_shell",
         "_status",
@@ -121,7 +121,7 @@ class Exchange:
         self._outcome = Outcome.COMPLETE
         self._error: ErrorInfo | None = None
         self._last: tuple[bytes, int, int] = (b"", 0, 0)
-        self._behind = False
+        self._behind = self._only_end_left = False
         self._left: ErrorInfo | None = None
         self.started_at = self.active_at = shell.clock()
         self.active = False
@@ -193,6 +193,7 @@ class Exchange:
             return
         wire, prefix = self._framed(b"" if head is None else self._client_head(head), body)
         if complete:
+            self._only_end_left = head is None and not body
             self._upstream = None
             if self._chunk_response:
                 wire += LAST_CHUNK
@@ -231,8 +232,7 @@ class Exchange:
         if not body:
             return head, len(head)
         if self._chunk_response:
-            size = b"%x\r\n" % len(body)
-            return b"".join((head, size, body, CHUNK_END)), len(head) + len(size)
+            return chunk(head, body)
         return (head + body if head else body), len(head)
 
     def _client_head(self, head: ResponseHead) -> bytes:
@@ -249,23 +249,12 @@ class Exchange:
         else:
             self._close_delimited = True
             self.keep_alive = False
-        return b"HTTP/1.1 %d %b\r\n%bx-request-id: %b\r\n%b%b\r\n" % (
-            status,
-            head.reason,
-            head.forward_lines,
-            self.request_id_text.encode("ascii"),
-            framing,
-            b"" if self.keep_alive else b"connection: close\r\n",
-        )
+        return client_head(head, self.request_id_text, framing, keep_alive=self.keep_alive)
 
     # --- own answers -------------------------------------------------------------------------------------
 
-    def refuse(self, answer: Answer, *, request_complete: bool) -> None:
-        """Answer by ourselves and end as ``rejected``; before the request's end this closes the connection."""
-        self.answer(answer, Outcome.REJECTED, request_complete=request_complete)
-
     def answer(self, answer: Answer, outcome: Outcome, *, request_complete: bool) -> None:
-        """Journal an answer of our own as the response, and send it."""
+        """Journal an answer of our own as the response, and send it; before the request's end, close then."""
         self.keep_alive = self.keep_alive and request_complete
         self._outcome = outcome
         self._error = answer.error
@@ -320,11 +309,10 @@ class Exchange:
         if self.state is _ENDED or self._left is not None:
             return
         self._left = error
-        wire, _, content = self._last
         if self.state is _RESPONDING and not self._behind:
             self._shell.later(LEAVING_GRACE, self._grace_is_over)
         else:
-            self._without_client(took_all=bool(wire) and not content and not self._behind)
+            self._without_client(took_all=self._only_end_left and not self._behind)
 
     def _grace_is_over(self) -> None:
         if self.state is not _ENDED:

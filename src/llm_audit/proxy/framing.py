@@ -1,4 +1,4 @@
-"""Where a chunked message can end. Pure.
+"""Chunks: making one, and where a chunked message can end. Pure.
 
 httptools goes on into the next message within one ``feed_data`` and does not say where it began. A chunked
 message ends with an empty line and nowhere else (RFC 9112 section 7.1), so a buffer cut after each empty line
@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+LAST_CHUNK = b"0\r\n\r\n"
 _EMPTY_LINE = b"\r\n\r\n"
+
+
+def chunk(before: bytes, body: bytes) -> tuple[bytes, int]:
+    """Give ``before`` and a chunk that holds ``body``, and at which offset the body begins."""
+    size = b"%x\r\n" % len(body)
+    return b"".join((before, size, body, b"\r\n")), len(before) + len(size)
 
 
 def pieces_at_empty_lines(data: bytes, before: bytes) -> Iterator[tuple[int, int]]:

@@ -128,3 +128,15 @@ def _response_framing(lines: list[bytes], special: list[tuple[int, int]], forwar
             lines[index] = name + b": " + fields.REDACTED
             has_secret = True
     return _Framing(length, chunked, connection, has_secret)
+
+
+def client_head(head: ResponseHead, request_id: str, framing: bytes, *, keep_alive: bool) -> bytes:
+    """Give the head as it goes to the client: our framing and request id, all else as it came."""
+    return b"HTTP/1.1 %d %b\r\n%bx-request-id: %b\r\n%b%b\r\n" % (
+        head.status,
+        head.reason,
+        head.forward_lines,
+        request_id.encode("ascii"),
+        framing,
+        b"" if keep_alive else b"connection: close\r\n",
+    )

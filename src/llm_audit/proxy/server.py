@@ -21,7 +21,7 @@ from llm_audit.proxy.fields import MAX_HEAD_BYTES
 from llm_audit.proxy.framing import pieces_at_empty_lines
 from llm_audit.proxy.outflow import Outflow, TransportOutflow, outflow_for
 from llm_audit.proxy.request_head import BadRequestError, RequestHead, read_request_head, without_upgrade
-from llm_audit.record.schema import ErrorInfo
+from llm_audit.record.schema import ErrorInfo, Outcome
 
 if TYPE_CHECKING:
     from llm_audit.proxy.service import Service
@@ -223,7 +223,7 @@ class ServerProtocol(asyncio.Protocol):
         except (BadRequestError, httptools.HttpParserError) as error:
             bad = _as_bad_request(error)
             answer = error_answer(bad.status, "bad_request", bad.message)
-            exchange.refuse(answer, request_complete=False)
+            exchange.answer(answer, Outcome.REJECTED, request_complete=False)
             return
         if rest:
             self._buffer += rest

@@ -204,7 +204,8 @@ class Service:
         shell = self._unaudited if journal is None else self._audited
         exchange = Exchange(shell, client, journal or self._no_journal, head, refusal.caller.request_id_text)
         client.exchange = exchange
-        exchange.refuse(refusal_answer(refusal), request_complete=complete and not self.draining)
+        keep = complete and not self.draining
+        exchange.answer(refusal_answer(refusal), Outcome.REJECTED, request_complete=keep)
         return exchange
 
     def _refusal_journal(
