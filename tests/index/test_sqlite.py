@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_a_file_that_was_open_to_others_is_closed_to_them(path):
 
 def test_a_reader_in_the_middle_of_a_read_does_not_stop_the_writer(index, path):
     index.put(mixed_items(500))
-    with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as beside:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as beside:
         rows = beside.execute("SELECT id FROM items")
         rows.fetchone()
         index.put([item(7000)])

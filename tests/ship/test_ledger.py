@@ -44,6 +44,7 @@ def test_what_was_committed_is_known_after_a_restart(tmp_path):
     assert ledger.beyond(A, None).keys() == {(1, 0), (1, 1), (1, 3)}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     ledger.close()
+    ledger.close()
 
 
 def test_boots_come_before_sequences_in_the_order(ledger):

@@ -84,18 +84,25 @@ class Ledger:
         try:
             path.touch(mode=0o600)
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > FORMAT_VERSION:
-                raise LedgerError(
-                    f"{path} has format {version}, this version knows {FORMAT_VERSION}: use the newer llm-audit"
-                )
-            self._db.executescript(_SCHEMA)
-            self._db.execute(f"PRAGMA user_version={FORMAT_VERSION}")
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
         except (sqlite3.Error, OSError) as error:
             raise LedgerError(
                 f"{path} cannot be opened ({error}): mend the disk, or move the file away (it is made anew)"
             ) from error
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > FORMAT_VERSION:
+            raise LedgerError(
+                f"{self._path} has format {version}, this version knows {FORMAT_VERSION}: use the newer llm-audit"
+            )
+        self._db.executescript(_SCHEMA)
+        self._db.execute(f"PRAGMA user_version={FORMAT_VERSION}")
 
     def close(self) -> None:
         """Close it."""
