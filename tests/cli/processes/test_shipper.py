@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from calls import key_of, record, request_id
-from llm_audit.cli.processes.shipper import make_notify
+from llm_audit.cli.processes.shipper import indexing
 from llm_audit.cli.settings import load_settings
 from llm_audit.index.index import IndexDamagedError
 from llm_audit.index.sqlite import SqliteReader
@@ -39,23 +39,24 @@ def indexed(recorded):
 
 
 def test_what_was_stored_is_indexed(recorded):
-    notify = make_notify(settings(recorded), recorded.store)
-    asyncio.run(notify([created(recorded, 1), created(recorded, 2)]))
+    with indexing(settings(recorded), recorded.store) as notify:
+        asyncio.run(notify([created(recorded, 1), created(recorded, 2)]))
     assert indexed(recorded) == [1, 2]
 
 
 def test_a_damaged_index_stops_nothing_and_is_told_again_once_it_is_mended(recorded):
     recorded.index_path.parent.mkdir()
     recorded.index_path.write_bytes(b"rubbish" * 1000)
-    notify = make_notify(settings(recorded), recorded.store)
-    with pytest.raises(IndexDamagedError, match="reindex"):
-        asyncio.run(notify([created(recorded, 1)]))
-    assert recorded.run("reindex").exit_code == 0
-    recorded.keep([record(3)], is_indexed=False)
-    asyncio.run(notify([created(recorded, 3)]))
+    with indexing(settings(recorded), recorded.store) as notify:
+        with pytest.raises(IndexDamagedError, match="reindex"):
+            asyncio.run(notify([created(recorded, 1)]))
+        assert recorded.run("reindex").exit_code == 0
+        recorded.keep([record(3)], is_indexed=False)
+        asyncio.run(notify([created(recorded, 3)]))
     assert indexed(recorded) == [1, 2]
 
 
 def test_where_a_lambda_fills_the_index_nobody_is_told(recorded):
     some = settings(recorded, AUDIT_BUCKET="s3://bucket")
-    assert make_notify(some, recorded.store) is None
+    with indexing(some, recorded.store) as notify:
+        assert notify is None

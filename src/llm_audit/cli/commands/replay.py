@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from llm_audit.cli.processes.shipper import make_notify
+from llm_audit.cli.processes.shipper import indexing
 from llm_audit.cli.reading import ProblemError, open_objects, problems
 from llm_audit.cli.settings import READING, Settings, with_settings
 from llm_audit.cli.terminal import console, harmless
@@ -97,21 +97,21 @@ async def _watched(work: _Work, store: ObjectStore, settings: Settings) -> Repla
 
 
 async def _replay(work: _Work, store: ObjectStore, settings: Settings, show: _Show) -> Replayed:
-    notify = make_notify(settings, store)
     total = Replayed()
-    if work.writers:
-        config = ShipConfig(
-            journal=settings.data_dir,
-            quarantine=settings.quarantine_dir,
-            status_file=settings.status_dir / "replay.json",
-            status_every_s=0.2,
-        )
-        total += await replay_journals(
-            work.writers, store, notify, config, progress=lambda status: show(_words(status))
-        )
-    if work.documents:
-        show(f"{len(work.documents)} documents")
-        total += await replay_objects(work.documents, store, notify, settings.prefix)
+    with indexing(settings, store) as notify:
+        if work.writers:
+            config = ShipConfig(
+                journal=settings.data_dir,
+                quarantine=settings.quarantine_dir,
+                status_file=settings.status_dir / "replay.json",
+                status_every_s=0.2,
+            )
+            total += await replay_journals(
+                work.writers, store, notify, config, progress=lambda status: show(_words(status))
+            )
+        if work.documents:
+            show(f"{len(work.documents)} documents")
+            total += await replay_objects(work.documents, store, notify, settings.prefix)
     return total
 
 

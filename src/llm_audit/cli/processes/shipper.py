@@ -11,7 +11,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import orjson
 
@@ -79,17 +80,20 @@ async def _ship(config: ShipConfig, store: ObjectStore, settings: Settings) -> N
             stop.set()
 
     loop.add_reader(lifeline, has_ended)
-    await Shipper(config, store, make_notify(settings, store)).run(stop)
+    with indexing(settings, store) as notify:
+        await Shipper(config, store, notify).run(stop)
 
 
-def make_notify(settings: Settings, store: ObjectStore) -> Notify | None:
-    """Give what fills the index, or None where a Lambda does.
+@contextmanager
+def indexing(settings: Settings, store: ObjectStore) -> Iterator[Notify | None]:
+    """Give what fills the index, or None where a Lambda does; close the index in the end.
 
     The index is opened with the first batch, and again until that succeeds: a damaged one must not keep
     records from being stored.
     """
     if settings.index_writer != "shipper":
-        return None
+        yield None
+        return
     opened: list[SqliteIndex] = []
 
     def write(batch: Sequence[ObjectCreated]) -> None:
@@ -108,7 +112,11 @@ def make_notify(settings: Settings, store: ObjectStore) -> Notify | None:
     async def notify(batch: Sequence[ObjectCreated]) -> None:
         await asyncio.to_thread(write, batch)
 
-    return notify
+    try:
+        yield notify
+    finally:
+        for index in opened:
+            index.close()
 
 
 def _say(text: str) -> None:
