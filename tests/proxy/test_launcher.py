@@ -151,3 +151,10 @@ def test_the_model_server_shares_the_holders_process_group(hold):
     """So the supervisor can end it when the holder itself was killed."""
     held = hold("polite")
     assert os.getpgid(held.leader) == os.getpgid(held.engine) == held.process.pid
+
+
+def test_a_model_server_ends_with_its_holder_though_no_supervisor_is_there_to_see_to_it(hold):
+    held = hold("polite")
+    held.process.kill()  # the holder alone, and nobody kills its group
+    held.process.wait()
+    eventually(lambda: not is_alive(held.leader), within=5.0)

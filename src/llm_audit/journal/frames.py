@@ -190,6 +190,24 @@ def encode_request_start(
     return fixed + b"".join([part for part in parts if part])
 
 
+def encode_start_without_request(request_id: bytes, started_wall_ns: int, started_mono_ns: int) -> bytes:
+    """Encode the start of a record that stands for many calls, and so has no request of its own."""
+    return encode_request_start(
+        request_id=request_id,
+        started_wall_ns=started_wall_ns,
+        started_mono_ns=started_mono_ns,
+        method="",
+        target="",
+        header_lines=b"",
+        client_address="",
+        identity_source=IdentitySource.CLAIMED,
+        key_id=None,
+        source=None,
+        user=None,
+        request_type=None,
+    )
+
+
 def _encoded(*texts: str | None) -> list[bytes | None]:
     """Encode texts with lone surrogates in them: whatever the caller has, the journal keeps."""
     return [None if text is None else text.encode("utf-8", "surrogatepass") for text in texts]

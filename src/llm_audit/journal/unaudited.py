@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from struct import Struct
 
-from llm_audit.journal.frames import encode_request_start
-from llm_audit.record.schema import ErrorInfo, IdentitySource
+from llm_audit.journal.frames import encode_start_without_request
+from llm_audit.record.schema import ErrorInfo
 
 _PAGE = Struct("<QQQQ")
 """Calls counted, calls reported; wall-clock times (ns) of the first and the last that is not reported."""
@@ -47,20 +47,7 @@ class Gap:
 
     def start(self, started_mono_ns: int) -> bytes:
         """Give the start of a REQUEST frame that stands for these calls."""
-        return encode_request_start(
-            request_id=self.request_id,
-            started_wall_ns=self.first_wall_ns,
-            started_mono_ns=started_mono_ns,
-            method="",
-            target="",
-            header_lines=b"",
-            client_address="",
-            identity_source=IdentitySource.CLAIMED,
-            key_id=None,
-            source=None,
-            user=None,
-            request_type=None,
-        )
+        return encode_start_without_request(self.request_id, self.first_wall_ns, started_mono_ns)
 
     def error(self) -> ErrorInfo:
         """Say what is missing."""

@@ -11,17 +11,20 @@ SIGKILL after ``grace``. Starting it again, with back-off, is the supervisor's b
 
 from __future__ import annotations
 
+import ctypes
 import ipaddress
 import os
 import selectors
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 LOOPBACK = "127.0.0.1"
+_PR_SET_PDEATHSIG = 1
 GRACE = 10.0
 """Seconds that the model server has to end by itself after SIGTERM."""
 
@@ -101,8 +104,9 @@ def hold(
     SIGTERM, SIGINT), as in ``signal.set_wakeup_fd``. The caller leads a process group of its own.
     """
     started = time.monotonic()
-    # Where we are SIGKILLed, the supervisor kills the whole group, to which the model server belongs.
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+    # Where we are SIGKILLed, the supervisor kills the whole group, to which the model server belongs; where it
+    # is killed with us, the kernel still kills the model server, though not what that started.
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, preexec_fn=_bound_to_this_process())  # noqa: PLW1509 - this process has one thread
     say(f"model server {os.path.basename(argv[0])} started, process {process.pid}")  # noqa: PTH119 - no file is meant
     with selectors.DefaultSelector() as selector:
         selector.register(signals, selectors.EVENT_READ)
@@ -118,6 +122,20 @@ def hold(
     if is_abandoned or process.returncode is None:
         os.killpg(0, signal.SIGKILL)  # nobody is left to do it for us; this ends this process, too
     return process.returncode
+
+
+def _bound_to_this_process() -> Callable[[], None] | None:
+    """Give what a child does before its program: have the kernel SIGKILL it when we end (Linux's prctl(2))."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def bind() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:  # we ended before the kernel knew
+            os._exit(1)
+
+    return bind
 
 
 def _wait(

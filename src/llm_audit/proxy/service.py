@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from llm_audit.journal.frames import encode_request_start
+from llm_audit.journal.frames import encode_request_start, encode_start_without_request
 from llm_audit.journal.model import JournalFailedError, JournalFullError
 from llm_audit.journal.unaudited import UnauditedCount
 from llm_audit.journal.writer import JournalWriter, OpenExchange
@@ -311,20 +311,8 @@ def _record_without_request(
     writer: JournalWriter, outcome: Outcome, status: int | None, error: ErrorInfo
 ) -> bool:
     """Append a record that stands for many calls; tells whether the journal took it."""
-    start = encode_request_start(
-        request_id=new_request_id(time.time_ns() // 1_000_000),
-        started_wall_ns=time.time_ns(),
-        started_mono_ns=time.monotonic_ns(),
-        method="",
-        target="",
-        header_lines=b"",
-        client_address="",
-        identity_source=IdentitySource.CLAIMED,
-        key_id=None,
-        source=None,
-        user=None,
-        request_type=None,
-    )
+    now = time.time_ns()
+    start = encode_start_without_request(new_request_id(now // 1_000_000), now, time.monotonic_ns())
     try:
         writer.begin(start, b"", last=True).end(outcome, status, 0, error)
     except (JournalFullError, JournalFailedError):
