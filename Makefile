@@ -33,7 +33,7 @@ $(VENV)/dev-installed: requirements/dev.txt pyproject.toml | $(VENV)/made
 demo: $(VENV)/demo-installed ## Start everything on this machine, make a few calls, go on serving until Ctrl-C.
 	$(BIN)/llm-audit serve --demo
 
-test: $(VENV)/dev-installed lint ## Lint, type-check and run every test.
+test: $(VENV)/dev-installed $(VENV)/awscli/installed $(VENV)/checkov/installed lint ## Lint, type-check and run every test.
 	@$(MAKE) --no-print-directory --keep-going callers || echo "docs/callers.md: examples without their client are skipped" >&2
 	$(BIN)/python -m pytest
 
@@ -53,6 +53,12 @@ $(CALLERS)/javascript-installed: tests/docs/package-lock.json | $(VENV)/dev-inst
 	npm ci --prefix $(CALLERS) --silent --no-audit --no-fund --fetch-retries 0
 	@touch $@
 
+# Tools that pin half of PyPI live alone.
+$(VENV)/awscli/installed $(VENV)/checkov/installed: $(VENV)/%/installed: requirements/%.txt | $(VENV)/made
+	$(BIN)/python -m venv $(VENV)/$*
+	$(VENV)/$*/bin/python -m pip --disable-pip-version-check --quiet install --no-compile --require-hashes -r $<
+	@touch $@
+
 lint: $(VENV)/dev-installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -68,7 +74,7 @@ docs: $(VENV)/dev-installed ## Write the documents that are generated from the c
 
 lock: ## Renew the lock files (hashes, no registry address).
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
-	cd requirements && for name in demo dev callers; do \
+	cd requirements && for name in demo dev callers awscli checkov; do \
 	  ../$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate $$name.in -o $$name.txt; done
 
