@@ -162,3 +162,36 @@ def test_a_call_is_found_by_its_id_and_two_calls_with_one_id_both(index):
     assert index.get(request_id(1)) == (first, second)
     assert index.get(second.stem) == (second,)
     assert index.get("nothing") == ()
+
+
+RANGES = [
+    (None, None),
+    ("2026-11-24T12:00:00.400Z", None),
+    (None, "2026-11-24T12:00:00.400Z"),
+    ("2026-11-24T12:00:00.400Z", "2026-11-24T12:00:01.900Z"),
+    ("2026-11-25T00:00:00.000Z", None),
+]
+
+
+@pytest.mark.parametrize(("since", "until"), RANGES)
+def test_every_item_of_a_range_of_time_comes(index, since, until):
+    items = mixed_items(2500)
+    index.put(items)
+    found = list(index.items(since, until))
+    assert set(found) == set(expected(items, Selection(since=since, until=until)))
+
+
+def test_items_of_one_call_under_two_sources_both_come_also_where_a_page_ends(index):
+    items = [one for n in range(1200) for one in (item(n), item(n, source="other"))]
+    index.put(items)
+    assert set(index.items()) == set(items)
+
+
+def test_items_that_are_put_while_all_are_read_hide_no_other(index):
+    items = mixed_items(3000)
+    index.put(items[:2500])
+    walk = index.items()
+    seen = {next(walk)}
+    index.put(items[2500:])
+    seen.update(walk)
+    assert set(items[:2500]) <= seen <= set(items)

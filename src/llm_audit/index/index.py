@@ -5,7 +5,7 @@ An index is derived: it can be thrown away and built again from the objects alon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +60,14 @@ class IndexReader(Protocol):
 
     def tallies(self, selection: Selection, by: Grouping) -> Tallies:
         """Count the calls of a selection by group."""
+
+    def items(self, since: str | None = None, until: str | None = None) -> Iterator[Item]:
+        """Give every item whose call started from ``since`` on (inclusive) and before ``until``, in any order.
+
+        It is whole, whatever it costs, for ``reconcile`` concludes from what does not come: what was there when it
+        began comes at least once (twice does no harm), what is put meanwhile may come. Two items that differ
+        in their keys alone both come. Memory does not grow with their number. Times are as records write them.
+        """
 
     def close(self) -> None:
         """Let go of everything; may be called twice."""

@@ -49,6 +49,11 @@ CACHE_KIB = 32 * 1024
 PROBE_LIMIT = 4000
 """Rows up to which a probe counts, to choose between plans; sorting so few takes some milliseconds."""
 
+_CREATED_AT = COLUMNS.index("createdAt")
+
+WALK_ROWS = 1000
+"""Rows read at once when all are wanted: no snapshot is held for longer, so that the log can be folded back."""
+
 _SELECTED = f"SELECT {', '.join(COLUMNS)} FROM items"  # noqa: S608 - our names
 
 
@@ -101,6 +106,22 @@ class SqliteReader:
             candidates = plans(replace(selection, order=Order.NEWEST))
             plan = choose_plan(connection, candidates, otherwise=candidates[-1])
             return Tallies(sqlite_counts.count(connection, plan, by))
+
+    def items(self, since: str | None = None, until: str | None = None) -> Iterator[Item]:
+        """Give every item of a range of time, oldest first; see ``IndexReader``."""
+        last, number = since or "", -1
+        statement = (
+            f"SELECT number, {', '.join(COLUMNS)} FROM items INDEXED BY by_time "  # noqa: S608 - our names
+            "WHERE (createdAt, number) > (?, ?) AND createdAt < ? ORDER BY createdAt, number LIMIT ?"
+        )
+        while True:
+            with self._reading() as connection:
+                rows = connection.execute(statement, (last, number, until or "~", WALK_ROWS)).fetchall()
+            for row in rows:
+                yield item_of(row[1:])
+            if len(rows) < WALK_ROWS:
+                return
+            number, last = rows[-1][0], rows[-1][1 + _CREATED_AT]
 
     def check(self) -> int:
         """Let SQLite check the whole file; gives the number of items, raises IndexDamagedError."""
