@@ -74,7 +74,7 @@ docs: $(VENV)/dev-installed ## Write the documents that are generated from the c
 
 lock: ## Renew the lock files (hashes, no registry address).
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
-	cd requirements && for name in demo dev callers awscli checkov; do \
+	cd requirements && for name in demo runtime dev callers awscli checkov; do \
 	  ../$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate $$name.in -o $$name.txt; done
 
