@@ -86,6 +86,8 @@ def test_durations_may_carry_a_unit(text, expected):
 WRONG = [
     ("bucket", ["Upper", "a", "s3://bucket/prefix", "file://host/x", "file:///", "ftp://x", "my_bucket"]),
     ("prefix", ["/logs", "logs/", "a//b", "../x", "a/./b", "lögs", "x" * 257]),
+    ("service", ["with space", "ü", "x" * 129]),
+    ("cloudwatch_metrics", ["yes", "1"]),
     ("aws_region", ["EU Central", "x" * 40]),
     ("aws_endpoint_url", ["localhost:9000", "http://host/path"]),
     ("body_preview", ["-1", "two", "1e3", "65537", "٣"]),

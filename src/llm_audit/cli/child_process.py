@@ -25,7 +25,7 @@ _LONGEST_LINE = 16 * 1024
 class Program:
     """How a child is run. ``environment`` is all that it gets; what it prints is passed on, line by line.
 
-    ``speaks_to_terminal``: its standard output is ours (only for what a person reads), not its log.
+    ``owns_its_output``: its standard output is ours as it is (what a person reads, or CloudWatch parses), not its log.
     ``unblocks_signals``: it starts with signals blocked and unblocks them once it handles them, so that one that is
     asked to stop while it still starts does what it should do at its end.
     """
@@ -35,7 +35,7 @@ class Program:
     environment: Mapping[str, str] = field(repr=False)
     descriptors: tuple[int, ...] = ()
     umask: int = 0o077
-    speaks_to_terminal: bool = False
+    owns_its_output: bool = False
     unblocks_signals: bool = False
 
 
@@ -54,7 +54,7 @@ class ChildProcess:
                 self._process = subprocess.Popen(
                     program.argv,
                     stdin=reader,
-                    stdout=None if program.speaks_to_terminal else log_writer,
+                    stdout=None if program.owns_its_output else log_writer,
                     stderr=log_writer,
                     pass_fds=program.descriptors,
                     env=dict(program.environment),

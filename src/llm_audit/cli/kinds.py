@@ -35,6 +35,7 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9]+)?", re.ASCII)
 _REGION = re.compile(r"[a-z0-9-]{2,32}", re.ASCII)
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}", re.ASCII)
+_SERVICE = re.compile(r"[A-Za-z0-9._/-]{1,128}", re.ASCII)
 _SECRET = re.compile(r"[\x21-\x3f\x41-\x7e][\x21-\x7e]{15,255}", re.ASCII)
 
 
@@ -248,6 +249,11 @@ PREFIX = Kind(
 INDEX = Kind("index", "`sqlite` or dynamodb://TABLE", _parse_index)
 PATH = Kind("path", "a path", _parse_path)
 REGION = Kind("region", "a region's name, such as eu-central-1", lambda text: _matched(_REGION, text))
+SERVICE = Kind(
+    "name",
+    "1 to 128 letters, digits and ._/- characters",
+    lambda text: _matched(_SERVICE, text),
+)
 SECRET = Kind(
     "secret",
     "16 to 256 printable ASCII characters without spaces and without a leading @, or @FILE to read them from a file",

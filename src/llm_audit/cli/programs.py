@@ -75,6 +75,7 @@ def shipper(settings: Settings, environ: Mapping[str, str]) -> Program:
         Child("shipper", stage=2, patience=SHIP_PATIENCE + _MARGIN, is_needed_to_stop=True),
         _module("shipper", ShipperOptions()),
         child_environment(settings, environ),
+        owns_its_output=settings.cloudwatch_metrics == "on",
         unblocks_signals=True,
     )
 
@@ -100,7 +101,7 @@ def first_calls(settings: Settings, environ: Mapping[str, str], base_url: str) -
         Child("first-calls", stage=0, patience=2.0, backoff=None, may_refuse=False),
         _module("first_calls", FirstCallsOptions(base_url)),
         child_environment(settings, environ),
-        speaks_to_terminal=True,
+        owns_its_output=True,
     )
 
 

@@ -62,6 +62,9 @@ class Settings:
     api_keys: Path | None
     gateway_secret: str | None
     extra_paths: tuple[str, ...]
+    cloudwatch_metrics: str
+    """``on`` or ``off``."""
+    service: str
 
     @property
     def is_s3(self) -> bool:

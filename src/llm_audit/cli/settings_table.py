@@ -210,5 +210,19 @@ SETTINGS: tuple[Setting, ...] = (
         "further audited paths, beyond vLLM's",
         "none",
     ),
+    Setting(
+        "cloudwatch_metrics",
+        "AUDIT_CLOUDWATCH_METRICS",
+        kinds.choice("on", "off"),
+        "off",
+        "whether the shipper writes the node's health to standard output once a minute, in CloudWatch's embedded metric format",
+    ),
+    Setting(
+        "service",
+        "AUDIT_SERVICE",
+        kinds.SERVICE,
+        "llm-audit",
+        "what this deployment is called in metrics (their dimension `Service`)",
+    ),
 )
 """In the order of the contract. The order of ``Settings``' fields is the same (a test holds them together)."""

@@ -64,6 +64,19 @@ def _iso(wall_ns: int) -> str:
     return datetime.fromtimestamp(wall_ns // 1_000_000_000, UTC).isoformat().replace("+00:00", "Z")
 
 
+def read_counts(directory: Path) -> tuple[int, int]:
+    """Give a writer's calls that went through unrecorded, and of how many a record speaks; (0, 0) without a page."""
+    try:
+        with (directory / "unaudited").open("rb") as file:
+            page = file.read(_PAGE.size)
+    except FileNotFoundError:
+        return 0, 0
+    if len(page) < _PAGE.size:  # a writer is just making it
+        return 0, 0
+    total, reported, _, _ = _PAGE.unpack(page)
+    return total, reported
+
+
 class UnauditedCount:
     """The page of one writer's directory."""
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 import orjson
 
+from llm_audit.cli.node_metrics import node_metrics
 from llm_audit.cli.programs import ShipperOptions
 from llm_audit.cli.settings import Settings, load_settings
 from llm_audit.cli.signals import unblock
@@ -81,7 +82,8 @@ async def _ship(config: ShipConfig, store: ObjectStore, settings: Settings) -> N
 
     loop.add_reader(lifeline, has_ended)
     with indexing(settings, store) as notify:
-        await Shipper(config, store, notify).run(stop)
+        see = node_metrics(settings, sys.stdout.fileno())
+        await Shipper(config, store, notify, on_status=see).run(stop)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Metrics derived from what the processes say of themselves; never on the data path, never with content in them."""
