@@ -183,7 +183,10 @@ def test_a_lone_surrogate_becomes_a_question_mark():
         ("requestId", 7),
         ("startedAt", "yesterday"),
         ("startedAt", "2026-13-45T00:00:00.000Z"),
-        ("startedAt", "2026-11-24T12:00:00Z"),
+        ("startedAt", "2026-11-24"),
+        ("startedAt", "1969-12-31T23:59:59.999Z"),
+        ("startedAt", "9999-12-31T23:59:59-23:59"),
+        ("startedAt", 1795521600.5),
         ("latencyMs", -5),
         ("latencyMs", None),
         ("outcome", None),
@@ -194,6 +197,48 @@ def test_a_lone_surrogate_becomes_a_question_mark():
 def test_what_lacks_a_documents_marks_is_refused_by_name(member, value):
     with pytest.raises(NotAnAuditDocumentError, match=member):
         item_from_document(edited(**{member: value}), "b", key_of(record(1)), "0")
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2026-11-24T12:00:00.001Z",
+        "2026-11-24T12:00:00.001+00:00",
+        "2026-11-24T14:00:00.001+02:00",
+        "2026-11-24 12:00:00.001999",
+        "2026-11-24T07:30:00.001-04:30",
+    ],
+)
+def test_the_start_is_in_utc_with_milliseconds_however_it_was_written(time):
+    one = item_from_document(edited(startedAt=time), "b", key_of(record(1)), "0")
+    assert one.started_at == "2026-11-24T12:00:00.001Z"
+
+
+def test_a_start_in_whole_seconds_gets_its_milliseconds():
+    one = item_from_document(edited(startedAt="2026-11-24T12:00:00Z"), "b", key_of(record(1)), "0")
+    assert one.started_at == "2026-11-24T12:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    "word", ["-", "", "  ", "null", "None", "UNKNOWN", "n/a", "${user}", "$context.x", "{{u}}"]
+)
+def test_a_placeholder_names_nobody(word):
+    one = item_from_document(edited(source=word, user=word), "b", key_of(record(1)), "0")
+    assert (one.source, one.user) == (None, None)
+    assert (keys(one)["id"], keys(one)["userIdPk"]) == ("project#-", "user#-")
+
+
+def test_a_request_id_too_long_for_a_sort_key_is_refused():
+    long = "é" * 257
+    with pytest.raises(NotAnAuditDocumentError, match="requestId has more than 512 bytes"):
+        item_from_document(edited(requestId=long), "b", f"logs/{long}.json", "0")
+
+
+def test_what_a_stranger_wrote_is_not_in_the_message():
+    for member in ("schemaVersion", "requestId", "startedAt", "latencyMs", "outcome", "source"):
+        with pytest.raises(NotAnAuditDocumentError) as caught:
+            item_from_document(edited(**{member: ["secret words"] * 300}), "b", key_of(record(1)), "0")
+        assert "secret" not in str(caught.value)
 
 
 def test_a_document_of_a_later_schema_is_refused_with_advice():

@@ -21,8 +21,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llm_audit.index.texts import cut, kind, preview, short
+from llm_audit.record.identity import says_nothing
 from llm_audit.record.schema import DERIVED_STRING_LIMIT, SCHEMA_VERSION
-from llm_audit.record.times import ms_from_iso
+from llm_audit.record.times import iso_from_ms, ms_from_iso
 
 NOBODY = "-"
 """Stands for a source or user that a refused call did not usably state; the gate lets nobody claim it."""
@@ -40,10 +42,13 @@ LATENCY_DIGITS = 10
 LATENCY_LIMIT = 10**LATENCY_DIGITS - 1
 """Longest latency an item can say (115 days, in milliseconds); longer ones are cut to it."""
 
+STEM_LIMIT = 512
+"""Bytes of an object's stem: DynamoDB's sort keys end at 1,024, and ``latencySk`` holds more than the stem."""
+
 LARGEST_COUNT = 10**12
 """Larger numbers count nothing that happens in one call: they are left out, so that sums stay in range."""
 
-_STARTED_AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+_DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.{0,24}")
 
 
 class NotAnAuditDocumentError(ValueError):
@@ -220,14 +225,14 @@ def item_from_document(
         user=_identity(head, "user"),
         started_at=started_at,
         request_id=request_id,
-        request_type=_short(head.get("requestType")),
+        request_type=short(head.get("requestType")),
         status_code=_count(head.get("statusCode")),
         outcome=head["outcome"][:DERIVED_STRING_LIMIT],
         latency_ms=min(head["latencyMs"], LATENCY_LIMIT),
         time_to_first_chunk_ms=_count(head.get("timeToFirstChunkMs")),
         stream=head.get("stream") is True,
-        prompt_preview=_text(head.get("promptPreview"), settings.preview_characters),
-        response_preview=_text(head.get("responsePreview"), settings.preview_characters),
+        prompt_preview=preview(head.get("promptPreview"), settings.preview_characters),
+        response_preview=preview(head.get("responsePreview"), settings.preview_characters),
         audit_bucket=bucket,
         audit_object_key=key,
         audit_object_sha256=sha256,
@@ -244,16 +249,16 @@ def _model_fields(head: Mapping[str, Any]) -> dict[str, Any]:
     request, response = _part(head, "request"), _part(head, "response")
     usage, model = _part(head, "usage"), _part(head, "model")
     return {
-        "operation": _short(head.get("operation")),
-        "model": _short(model.get("served")) or _short(model.get("requested")),
+        "operation": short(head.get("operation")),
+        "model": short(model.get("served")) or short(model.get("requested")),
         "input_tokens": _count(usage.get("inputTokens")),
         "output_tokens": _count(usage.get("outputTokens")),
         "total_tokens": _count(usage.get("totalTokens")),
         "finish_reasons": _finish_reasons(head.get("finishReasons")),
         "request_bytes": _count(request.get("bytes")),
         "response_bytes": _count(response.get("bytes")),
-        "request_sha256": _short(request.get("sha256")),
-        "response_sha256": _short(response.get("sha256")),
+        "request_sha256": short(request.get("sha256")),
+        "response_sha256": short(response.get("sha256")),
     }
 
 
@@ -261,11 +266,11 @@ def _origin_fields(head: Mapping[str, Any]) -> dict[str, Any]:
     """Give where the call came from, and which writer recorded it."""
     client, identity, writer = _part(head, "client"), _part(head, "identity"), _part(head, "writer")
     return {
-        "client_address": _short(client.get("address")),
-        "user_agent": _short(client.get("userAgent")),
-        "identity_source": _short(identity.get("source")),
-        "key_id": _short(identity.get("keyId")),
-        "writer_id": _short(writer.get("id")),
+        "client_address": short(client.get("address")),
+        "user_agent": short(client.get("userAgent")),
+        "identity_source": short(identity.get("source")),
+        "key_id": short(identity.get("keyId")),
+        "writer_id": short(writer.get("id")),
         "sequence": _count(writer.get("sequence")),
     }
 
@@ -274,25 +279,36 @@ def _require_document(head: Mapping[str, Any], stem: str) -> tuple[str, str]:
     """Check what every audit document has, and that it lies under its own name."""
     version = _count(head.get("schemaVersion"))
     if version is None:
-        raise NotAnAuditDocumentError(f"schemaVersion is {_shown(head.get('schemaVersion'))}, not a number")
+        raise NotAnAuditDocumentError(f"schemaVersion is {kind(head.get('schemaVersion'))}, not a number")
     if version > SCHEMA_VERSION:
         raise NewerDocumentError(
             f"document has schemaVersion {version}, this program knows {SCHEMA_VERSION}; use a newer llm-audit"
         )
-    request_id, started_at = head.get("requestId"), head.get("startedAt")
+    request_id = head.get("requestId")
     if not isinstance(request_id, str) or stem.partition("~")[0] != request_id:
-        raise NotAnAuditDocumentError(
-            f"requestId is {_shown(request_id)}, but the object is named {_shown(stem)}"
-        )
-    if not isinstance(started_at, str) or not _STARTED_AT.fullmatch(started_at) or not _is_time(started_at):
-        raise NotAnAuditDocumentError(f"startedAt is {_shown(started_at)}, not like 2026-11-24T02:10:11.123Z")
+        raise NotAnAuditDocumentError(f"requestId is {kind(request_id)}, but not what the object is named")
+    if len(stem.encode("utf-8", "replace")) > STEM_LIMIT:
+        raise NotAnAuditDocumentError(f"requestId has more than {STEM_LIMIT} bytes")
     if _count(head.get("latencyMs")) is None:
         raise NotAnAuditDocumentError(
-            f"latencyMs is {_shown(head.get('latencyMs'))}, not a whole number from 0"
+            f"latencyMs is {kind(head.get('latencyMs'))}, not a whole number from 0"
         )
     if not isinstance(head.get("outcome"), str):
-        raise NotAnAuditDocumentError(f"outcome is {_shown(head.get('outcome'))}, not a word")
-    return request_id, started_at
+        raise NotAnAuditDocumentError(f"outcome is {kind(head.get('outcome'))}, not a word")
+    return request_id, _moment(head.get("startedAt"))
+
+
+def _moment(value: Any) -> str:
+    """Give a time as the keys have it, whatever its offset and precision: UTC, milliseconds, ``Z``.
+
+    A time before 1970 is a clock that was never set: it is refused like no time at all.
+    """
+    try:
+        if isinstance(value, str) and _DATE_AND_TIME.fullmatch(value) and (ms := ms_from_iso(value)) >= 0:
+            return iso_from_ms(ms)
+    except (ValueError, OverflowError):
+        pass
+    raise NotAnAuditDocumentError(f"startedAt is {kind(value)}, not a time like 2026-11-24T02:10:11.123Z")
 
 
 def _shown(value: Any) -> str:
@@ -300,39 +316,22 @@ def _shown(value: Any) -> str:
     return ascii(value)[:80]
 
 
-def _is_time(text: str) -> bool:
-    try:
-        ms_from_iso(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _identity(head: Mapping[str, Any], name: str) -> str | None:
-    """Source or user: None where unusable. Never shortened, since a cut name would be another's."""
+    """Source or user: None where nobody is named. Never shortened, since a cut name would be another's.
+
+    The gate lets no placeholder through; a document that was made by other means may hold one.
+    """
     value = head.get(name)
-    if value is None or value in ("", NOBODY):
+    if value is None or (isinstance(value, str) and says_nothing(value)):
         return None
     if not isinstance(value, str) or len(value) > DERIVED_STRING_LIMIT:
         raise NotAnAuditDocumentError(f"{name} is no text of at most {DERIVED_STRING_LIMIT} characters")
-    return _text(value, DERIVED_STRING_LIMIT)
+    return cut(value, DERIVED_STRING_LIMIT)
 
 
 def _part(head: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = head.get(name)
     return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any, limit: int) -> str | None:
-    """Cut to ``limit`` characters; what UTF-8 cannot say (lone surrogates) becomes ``?``."""
-    if not isinstance(value, str):
-        return None
-    text = value[:limit]
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _short(value: Any) -> str | None:
-    return _text(value, DERIVED_STRING_LIMIT)
 
 
 def _count(value: Any) -> int | None:
@@ -344,7 +343,7 @@ def _count(value: Any) -> int | None:
 def _finish_reasons(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         return ()
-    return tuple(text for text in map(_short, value[:FINISH_REASONS_KEPT]) if text is not None)
+    return tuple(text for text in map(short, value[:FINISH_REASONS_KEPT]) if text is not None)
 
 
 def _expires_at(started_at: str, retention_days: int | None) -> int | None:

@@ -93,6 +93,11 @@ def _character_fault(value: str) -> str | None:
     return None
 
 
+def says_nothing(value: str) -> bool:
+    """Tell whether a value names nobody: blank, a placeholder, or a variable that was never filled in."""
+    return not value.strip() or value.strip().lower() in PLACEHOLDERS or bool(_UNRESOLVED.search(value))
+
+
 def repeated_header(header: str) -> Problem:
     """Give the problem of a header that came more than once: which one speaks can't be known."""
     return Problem(header, f"{header} was given more than once: send it once")
