@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test callers lint format docs lock clean
+.PHONY: help demo test faults callers lint format docs lock clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,11 @@ demo: $(VENV)/demo-installed ## Start everything on this machine, make a few cal
 test: $(VENV)/dev-installed $(VENV)/awscli/installed $(VENV)/checkov/installed lint ## Lint, type-check and run every test.
 	@$(MAKE) --no-print-directory --keep-going callers || echo "docs/callers.md: examples without their client are skipped" >&2
 	$(BIN)/python -m pytest
+
+faults: $(VENV)/dev-installed ## Make real faults happen and count what is lost (FAULTS="--only kill --seed 7" for a part).
+	@# Without strace a disk's errors cannot be made: it is fetched where that can be done, and the table says so where not.
+	@command -v strace >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install --yes --quiet strace; } || true
+	$(BIN)/python -m faults $(FAULTS)
 
 # The clients in docs/callers.md that the dev environment does not hold; whoever can't reach npm loses no test but theirs.
 CALLERS := $(VENV)/callers

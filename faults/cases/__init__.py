@@ -1,0 +1,1 @@
+"""One fault a file: ``run(stage)`` makes it happen and yields the rows of what was counted."""
