@@ -49,7 +49,7 @@ class LocalS3:
 
 
 @contextmanager
-def running_s3(log: Path) -> Iterator[LocalS3]:
+def running_s3(log: Path, services: str = "s3") -> Iterator[LocalS3]:
     """Start the server on a free port, wait until it answers, end it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -61,7 +61,7 @@ def running_s3(log: Path) -> Iterator[LocalS3]:
         MINISTACK_HOST="localhost",
         SFTP_ENABLED="0",
         IOT_MTLS_ENABLED="0",
-        SERVICES="s3",
+        SERVICES=services,
     )
     program = Path(sys.executable).parent / "ministack"
     with log.open("wb") as output:

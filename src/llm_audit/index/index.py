@@ -9,21 +9,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from llm_audit.index.errors import IndexDamagedError, IndexMissingError, IndexUnavailableError
 from llm_audit.index.schema import Item
 from llm_audit.index.selection import Selection
 from llm_audit.index.tallies import Grouping, Tallies
 
-
-class IndexUnavailableError(Exception):
-    """The index could not be read or written now; the message says what came and what to do."""
-
-
-class IndexMissingError(IndexUnavailableError):
-    """There is no index at that place."""
-
-
-class IndexDamagedError(IndexUnavailableError):
-    """What is there is no index, or its file is damaged, or of a format we don't know."""
+__all__ = [
+    "Arrivals",
+    "Index",
+    "IndexDamagedError",
+    "IndexMissingError",
+    "IndexReader",
+    "IndexUnavailableError",
+    "Page",
+]
 
 
 @dataclass(frozen=True, slots=True)
