@@ -9,7 +9,7 @@ from cli.served import Served, free_port, serve_command
 from cli.waiting import eventually
 from llm_audit.cli.node_metrics import node_metrics
 from llm_audit.cli.settings import load_settings
-from llm_audit.journal.unaudited import UnauditedCount, read_counts
+from llm_audit.journal.counted import UNAUDITED, CountedCalls, read_counts
 from llm_audit.ship.status import ShipperStatus
 
 
@@ -34,9 +34,9 @@ def pipe():
 
 def count_calls(journal, writer, calls):
     (journal / writer).mkdir(parents=True, exist_ok=True)
-    page = UnauditedCount(journal / writer)
+    page = CountedCalls(journal / writer)
     for _ in range(calls):
-        page.count()
+        page.count(UNAUDITED)
     page.close()
 
 
@@ -66,8 +66,10 @@ def test_the_first_status_and_the_last_are_written_and_none_of_the_same_minute(s
 def test_calls_that_went_through_unrecorded_are_counted_over_all_writers(settings, pipe):
     reader, writer = pipe
     count_calls(settings.journal_dir, "w-00000001", 2)
-    page = UnauditedCount(settings.journal_dir / "w-00000001")
-    page.mark_reported(page.pending())
+    page = CountedCalls(settings.journal_dir / "w-00000001")
+    (counted,) = page.pending()
+    page.will_be_told(counted, 1, 0)
+    page.settle(1, 1)
     page.close()
     count_calls(settings.journal_dir, "w-00000001", 1)
     see = node_metrics(settings, writer)
@@ -94,7 +96,7 @@ def test_a_log_that_nobody_reads_keeps_nobody_waiting_and_is_told_once_it_is_rea
 
 def test_a_writer_without_a_page_or_with_half_of_one_has_counted_nothing(tmp_path):
     assert read_counts(tmp_path) == (0, 0)
-    (tmp_path / "unaudited").write_bytes(b"\0" * 5)
+    (tmp_path / "counted").write_bytes(b"\0" * 5)
     assert read_counts(tmp_path) == (0, 0)
 
 

@@ -303,36 +303,6 @@ def test_refused_calls_get_a_twentieth_of_the_journal_and_get_it_back_when_it_is
     writer.close()
 
 
-def test_calls_that_were_only_counted_become_a_record_once_there_is_room(fast_path):
-    directory = fast_path / "w-00000001"
-    writer = open_writer(directory)
-    for _ in range(3):
-        writer.count_unaudited()
-    assert writer.has_room(10)
-    write(writer, Call("after"))
-    writer.count_unaudited()
-    writer.close()
-    first, _, last = read_all(directory)
-    assert first.end.error.type == "unaudited"
-    assert first.end.error.message.startswith("3 calls went through unrecorded (numbers 1 to 3")
-    assert last.end.error.message.startswith("1 calls went through unrecorded (numbers 4 to 4")
-    assert first.request_id != last.request_id
-
-
-def test_a_count_outlives_its_process_and_becomes_a_record_of_the_dead_boot(fast_path):
-    directory = fast_path / "w-00000001"
-    writer = open_writer(directory)
-    write(writer, Call("before"))
-    writer.count_unaudited()
-    writer.fail(RuntimeError("dead"))
-    writer.close()
-    for _ in range(2):
-        open_writer(directory).close()
-    _, gap = read_all(directory)
-    assert (gap.opening.boot, gap.sequence, gap.damage) == (1, 1, None)
-    assert "numbers 1 to 1" in gap.end.error.message
-
-
 def test_a_limit_too_small_for_segments_is_refused(fast_path):
     with pytest.raises(ValueError, match="at least 4194304 per worker"):
         open_writer(fast_path / "w-00000001", limit=1 << 20)

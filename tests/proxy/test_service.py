@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from llm_audit.journal.counted import CountedCalls
 from llm_audit.journal.model import Durability
-from llm_audit.journal.unaudited import UnauditedCount
 from llm_audit.proxy.keys import Key, KeySet, digest_of, new_key, write_keys
 from llm_audit.proxy.usage_plan import Limits
 from llm_audit.record.schema import IdentitySource, Outcome
@@ -213,20 +213,19 @@ def test_a_full_journal_refuses_new_calls_and_lets_open_ones_end(tmp_path: Path)
 def test_by_policy_a_full_journal_lets_calls_pass_unaudited_and_counts_them(tmp_path: Path) -> None:
     async def main() -> None:
         async with stage(tmp_path, journal_limit_bytes=8 * 2**20, pass_when_full=True) as on:
-            page = UnauditedCount(on.directory)
-            while page.pending() is None:
+            page = CountedCalls(on.directory)
+            while not page.pending():
                 assert (await on.ask(call(b"x" * 200_000)))[0] == 200
                 assert len(on.model.calls) < 100
-            gap = page.pending()
-            assert gap is not None
-            assert (gap.first, gap.last) == (1, 1)
+            (counted,) = page.pending()
+            assert (counted.first, counted.last) == (1, 1)
             later(on, 2)  # there is room for a small record all the same
-            assert page.pending() is None
+            assert page.pending() == []
             page.close()
             ends = [one.end for one in await on.exchanges(on.writer.next_sequence)]
             gaps = [end.error.message for end in ends if end and end.error and end.error.type == "unaudited"]
             assert len(gaps) == 1
-            assert gaps[0].startswith("1 calls went through unrecorded")
+            assert gaps[0].startswith("1 call went through unrecorded")
 
     play(main)
 
@@ -236,8 +235,8 @@ def test_without_a_writer_calls_that_pass_are_counted_all_the_same(tmp_path: Pat
         async with stage(tmp_path, pass_when_full=True) as on:
             on.writer.fail(OSError(5, "Input/output error"))
             assert (await on.ask(call()))[0] == 200
-            page = UnauditedCount(on.directory)
-            assert page.pending() is not None
+            page = CountedCalls(on.directory)
+            assert [(counted.first, counted.last) for counted in page.pending()] == [(1, 1)]
             page.close()
 
     play(main)

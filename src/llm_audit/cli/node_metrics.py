@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from llm_audit.cli.settings import Settings
+from llm_audit.journal.counted import read_counts
 from llm_audit.journal.files import writer_directories
-from llm_audit.journal.unaudited import read_counts
 from llm_audit.ship.status import ShipperStatus
 from llm_audit.telemetry.emf import NodeMetrics, NodeSample
 

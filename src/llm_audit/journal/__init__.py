@@ -11,7 +11,7 @@ Files of a writer
 ``boot``                    the last boot number, replaced whole and durable before the boot's first segment exists
 ``BOOT-N.seg``              segments, N from 0 in each boot, preallocated, their length fixed while they exist
 ``BOOT-N.carry``            a carry-over: takes segment N's place; hides ``BOOT-N.seg`` if that is still there
-``unaudited``               one page: calls let through unrecorded (``AUDIT_WHEN_FULL=pass``)
+``counted``                 calls that get no record of their own, by reason (see ``counted``)
 ``*.tmp``                   half-made; nobody reads it, the next boot removes it
 ==========================  ========================================================================================
 
@@ -83,8 +83,8 @@ What is true when the process dies
 - "recovery-written": a ``.tmp``: recovery starts again from the same frames. "recovery-named": it is done.
 - "carry-written": a ``.tmp``. "carry-named": both stand there and the carry-over hides the segment. "segment-deleted":
   done. A carry-over goes after what it hides.
-- A count of unrecorded calls is in its page; a record that was made of it and not yet marked is made again, with the
-  same numbers and the same request id.
+- A count of calls without a record of their own is in its file, and with it the place in the sequence that the record
+  of the count is to have; recovery looks whether that place was given out, so each count is told once.
 
 What it does not promise: in ``process`` durability a power cut loses what came after the last sync (a second's worth),
 an exchange's begin included. Two damaged places in one exchange's only frames can hide whose they were; the sequence

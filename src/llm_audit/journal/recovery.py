@@ -15,6 +15,7 @@ from pathlib import Path
 from llm_audit.journal import crash
 from llm_audit.journal.assemble import Assembly, Gathered
 from llm_audit.journal.boot import BootReader, MappedSegment, started
+from llm_audit.journal.counted import Counted, CountedCalls
 from llm_audit.journal.files import (
     SegmentName,
     give_back_tail,
@@ -43,7 +44,6 @@ from llm_audit.journal.model import End
 from llm_audit.journal.openings import SegmentOpening, encode_close, encode_open
 from llm_audit.journal.pieces import payload_of
 from llm_audit.journal.scan import Frame
-from llm_audit.journal.unaudited import Gap, UnauditedCount
 from llm_audit.record.schema import ErrorInfo, Outcome
 
 _MANY = 1024
@@ -93,7 +93,7 @@ def _recover_boot(directory: Path, boot: int, sync: Callable[[int], None]) -> No
     reader = _read(directory, boot, _needed_from(directory, names[-1]))
     try:
         path = directory / str(SegmentName(boot, names[-1].number + 1))
-        _put_on_record(directory, path, reader)
+        _put_on_record(directory, path, reader, sync)
         last = reader.segments[reader.assembly.segment]
         fd = os.open(directory / str(last.name), os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -139,15 +139,20 @@ def _sync(path: Path, sync: Callable[[int], None]) -> None:
         os.close(fd)
 
 
-def _put_on_record(directory: Path, path: Path, reader: BootReader) -> None:
-    unaudited = UnauditedCount(directory)
+def _put_on_record(directory: Path, path: Path, reader: BootReader, sync: Callable[[int], None]) -> None:
+    counts = CountedCalls(directory)
+    boot = reader.opening.boot
     try:
-        gap = unaudited.pending()
-        _put(path, _segment(reader, gap))
-        if gap is not None:
-            unaudited.mark_reported(gap)
+        counts.settle(boot, reader.assembly.expected)
+        pending = counts.pending()
+        data, first = _segment(reader, pending)
+        for sequence, counted in enumerate(pending, first):
+            counts.will_be_told(counted, boot, sequence)
+        counts.sync(sync)
+        _put(path, data)
+        counts.settle(boot, first + len(pending))
     finally:
-        unaudited.close()
+        counts.close()
 
 
 def _is_closed(directory: Path, name: SegmentName) -> bool:
@@ -181,8 +186,8 @@ def _put(path: Path, data: bytes) -> None:
     sync_directory(path.parent)
 
 
-def _segment(reader: BootReader, gap: Gap | None) -> bytes:
-    """Give the recovery segment of this boot, byte for byte."""
+def _segment(reader: BootReader, pending: list[Counted]) -> tuple[bytes, int]:
+    """Give the recovery segment of this boot, and the sequence of its first record of counted calls."""
     assembly = reader.assembly
     marker = secrets.token_bytes(MARKER_SIZE)
     data = bytearray(encode_file_header(marker))
@@ -199,14 +204,15 @@ def _segment(reader: BootReader, gap: Gap | None) -> bytes:
     for gathered, end in _ends(reader):
         put(Kind.END, encode_end(end), end.count - 1, gathered.exchange, end.end.ended_mono_ns)
         count += not end.late
-    if gap is not None:
-        exchange = assembly.begun + 1
-        put(Kind.REQUEST, gap.start(0), 0, exchange, 0)
-        over = End(assembly.expected + count, Outcome.INTERRUPTED, None, None, gap.span_ns, gap.error())
-        put(Kind.END, encode_end(EndFrame(over, 2, gap.request_id)), 1, exchange, gap.span_ns)
-        count += 1
-    put(Kind.CLOSE, encode_close(assembly.expected + count))
-    return bytes(data)
+    first = assembly.expected + count
+    for index, counted in enumerate(pending):
+        exchange = assembly.begun + 1 + index
+        put(Kind.REQUEST, counted.start(0), 0, exchange, 0)
+        status, span = counted.reason.status, counted.span_ns
+        over = End(first + index, counted.outcome, status, None, span, counted.error())
+        put(Kind.END, encode_end(EndFrame(over, 2, counted.request_id)), 1, exchange, span)
+    put(Kind.CLOSE, encode_close(first + len(pending)))
+    return bytes(data), first
 
 
 def _ends(reader: BootReader) -> Iterator[tuple[Gathered, EndFrame]]:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from llm_audit.journal.counted import CountedCalls
 from llm_audit.journal.segments import Segment, Sync
 
 _IDLE_S = 1.0
@@ -23,11 +24,13 @@ class Syncer:
     def __init__(
         self,
         current: Callable[[], tuple[Segment, int]],
+        counts: CountedCalls,
         loop: asyncio.AbstractEventLoop | None,
         sync: Sync,
         on_error: Callable[[Exception], None],
     ) -> None:
         self._current = current
+        self._counts = counts
         self._loop = loop
         self._sync = sync
         self._on_error = on_error
@@ -67,6 +70,7 @@ class Syncer:
     def sync_now(self) -> None:
         """Sync everything from the calling thread. Raises OSError; that is never tried again."""
         with self._syncing:
+            self._counts.sync(self._sync)  # first: it says which record is about to speak of a count
             segment, offset = self._current()
             left = self.left[:]  # looked up after the current one: a roll in between must not hide a segment
             for one in left:
@@ -85,7 +89,7 @@ class Syncer:
             if self._stopping:
                 return
             callbacks, self._waiting = self._waiting, []
-            if not callbacks and not self.left and self._current() == self._synced:
+            if not (callbacks or self.left or self._counts.is_dirty or self._current() != self._synced):
                 continue
             try:
                 self.sync_now()

@@ -17,11 +17,13 @@ import mmap
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import monotonic_ns, time_ns
 from zlib import crc32
 
 from llm_audit.journal import crash
+from llm_audit.journal.counted import UNAUDITED, CountedCalls, Reason
 from llm_audit.journal.exchange import LARGE, OpenExchange
 from llm_audit.journal.files import (
     host_boot,
@@ -52,7 +54,6 @@ from llm_audit.journal.recovery import recover
 from llm_audit.journal.refusals import RefusalShare
 from llm_audit.journal.segments import SMALLEST_LIMIT, Segment, SpareMaker, Sync, segment_bytes
 from llm_audit.journal.syncer import Syncer
-from llm_audit.journal.unaudited import UnauditedCount
 from llm_audit.record.schema import ErrorInfo, Outcome
 
 __all__ = ["JournalWriter", "OpenExchange"]
@@ -61,7 +62,7 @@ _REQUEST, _REQUEST_BODY = int(Kind.REQUEST), int(Kind.REQUEST_BODY)
 _pack, _pack_crc = HEADER.pack, CRC.pack
 _PATIENCE_S = 1.0
 """How long an append waits for a segment that is being prepared; only a disk slower than the traffic lets it."""
-_GAP_ROOM = 4096
+_COUNTED_ROOM = 4096
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -102,7 +103,7 @@ class JournalWriter:
         opening: Opening,
         spares: SpareMaker,
         syncer: Callable[[JournalWriter], Syncer],
-        unaudited: UnauditedCount,
+        counts: CountedCalls,
         limit_bytes: int,
         *,
         host: bool,
@@ -121,9 +122,9 @@ class JournalWriter:
         self._exchanges = 0
         self.reserve = 0
         self.max_payload = min(MAX_PAYLOAD, spares.size // 8)
-        self._unaudited = unaudited
-        self._refusals = RefusalShare(unaudited.directory, opening.boot, limit_bytes)
-        self._gap = unaudited.pending() is not None
+        self.counts = counts
+        """Calls that get no record of their own. They may be counted after this boot's end too, without a writer."""
+        self._refusals = RefusalShare(counts.directory, opening.boot, limit_bytes)
         self._host_boot = host_boot()
         self._homes: list[list[int]] = []
         self.home = [0, 0]  # for the segment being filled: open exchanges that began in it, and its number
@@ -161,13 +162,15 @@ class JournalWriter:
             lock = take_lock(directory)
             try:
                 opening = _take_boot(directory, settings, sync)
+                counts = CountedCalls(directory)
+                counts.settle_closed_boots()
                 spares = SpareMaker(directory, opening.boot, segment_bytes(limit_bytes), limit_bytes)
                 return cls(
                     lock,
                     opening,
                     spares,
-                    lambda writer: Syncer(writer.position, loop, sync, writer.fail),
-                    UnauditedCount(directory),
+                    lambda writer: Syncer(writer.position, writer.counts, loop, sync, writer.fail),
+                    counts,
                     limit_bytes,
                     host=durability == Durability.HOST,
                     on_failure=on_failure,
@@ -201,11 +204,6 @@ class JournalWriter:
 
     def has_room(self, bytes_wanted: int) -> bool:
         """Whether a new exchange of so many bytes can be taken now."""
-        if self._gap:
-            self._report_gap()
-        return self._fits(bytes_wanted)
-
-    def _fits(self, bytes_wanted: int) -> bool:
         wanted = bytes_wanted + END_ROOM + HEADER_SIZE * (4 + bytes_wanted // self.max_payload)
         if self.offset + wanted <= self.soft_end:
             return True
@@ -224,20 +222,25 @@ class JournalWriter:
         self._refusals.take(self._segment.name.number, bytes_wanted)
         return True
 
-    def count_unaudited(self) -> None:
-        """Count a call that goes through unrecorded (``AUDIT_WHEN_FULL=pass``); possible on a full disk too."""
-        self._unaudited.count()
-        self._gap = True
+    def tell_counted(self) -> None:
+        """Put the calls that were only counted on record, as far as there is room; called about once a second."""
+        boot = self.opening.boot
+        told = False
+        for counted in self.counts.pending():
+            if self._has_room_for_counted(counted.reason):
+                self.counts.will_be_told(counted, boot, self.next_sequence)
+                try:
+                    exchange = self.begin(counted.start(monotonic_ns() - counted.span_ns), b"", last=True)
+                except JournalFullError:
+                    self.counts.settle(boot, self.next_sequence)
+                    return
+                exchange.end(counted.outcome, counted.reason.status, None, counted.error())
+                told = True
+        if told:
+            self._syncer.when_durable(partial(self.counts.settle, boot, self.next_sequence))
 
-    def _report_gap(self) -> None:
-        """Put the calls that were only counted on record, as soon as there is room."""
-        gap = self._unaudited.pending()
-        self._gap = gap is not None
-        if gap is not None and self._fits(_GAP_ROOM):
-            exchange = self.begin(gap.start(monotonic_ns() - gap.span_ns), b"", last=True)
-            exchange.end(Outcome.INTERRUPTED, None, None, gap.error())
-            self._unaudited.mark_reported(gap)
-            self._gap = False
+    def _has_room_for_counted(self, reason: Reason) -> bool:
+        return self.has_room(_COUNTED_ROOM) if reason == UNAUDITED else self.room_for_refusal(_COUNTED_ROOM)
 
     # Appending.
 
@@ -269,7 +272,7 @@ class JournalWriter:
         if self._failure is not None:
             raise self._failed()
         wanted = len(start) + len(body)
-        if not self._fits(wanted) and not (self._spares.wait(_PATIENCE_S) and self._fits(wanted)):
+        if not self.has_room(wanted) and not (self._spares.wait(_PATIENCE_S) and self.has_room(wanted)):
             raise self._full()
         self.make_room(HEADER_SIZE + min(wanted, self.max_payload), END_ROOM)
         self._exchanges += 1
@@ -366,16 +369,16 @@ class JournalWriter:
         if self._closed:
             return
         self._closed = True
-        if self._gap and self._failure is None:
-            self._report_gap()
+        if self._failure is None:
+            self.tell_counted()
         self._spares.stop()
         self._syncer.stop()
-        self._unaudited.close()
         used: int | None = None
         if self._failure is None:
             try:
                 self._append_close()
                 self._syncer.sync_now()
+                self.counts.settle(self.opening.boot, self.next_sequence)
                 used = self.offset
             except OSError as error:
                 self.fail(error)

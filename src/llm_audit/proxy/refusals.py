@@ -6,8 +6,7 @@ asking again, and must not be able to fill the journal: see ``RefusalBudget``.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import orjson
@@ -74,57 +73,24 @@ class Refusal:
         error = {"message": self.message, "type": self.error_type, "param": self.param, "code": self.code}
         return orjson.dumps({"error": error})
 
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Refusals of one status and code within one second that are not recorded one by one."""
-
-    status: int
-    code: str
-    count: int
-    since: float
-    until: float
-    """Times of the first and the last of them, on the clock that ``admit`` was given."""
-    samples: tuple[Refusal, ...]
-    """The first few of them."""
-
-    def message(self) -> str:
-        """Give the sentence that the one record of them all carries as its error."""
-        calls = "1 call" if self.count == 1 else f"{self.count:,} calls"
-        shown = "; ".join(
-            f"{sample.caller.client_address} {sample.caller.source or '-'}: {sample.message}"
-            for sample in self.samples
-        )
-        return f"{calls} refused with {self.status} {self.code} and not recorded one by one, such as {shown}"
-
-
-@dataclass(slots=True)
-class _Count:
-    since: float
-    until: float
-    count: int = 0
-    samples: list[Refusal] = field(default_factory=list)
+    def sample(self) -> str:
+        """Give the line that stands for it among the samples of refusals that are only counted."""
+        return f"{self.caller.client_address} {self.caller.source or '-'}: {self.message}"
 
 
 class RefusalBudget:
-    """Says of each refusal whether it gets its own record, or is counted with others of its second and reason.
+    """Says of each refusal whether it gets a record of its own, or is to be counted with others of its reason.
 
-    In each second of the clock that is passed in, the first ``per_second`` refusals are recorded; the others
-    are counted by status and code, with the first ``samples`` of each kept. ``drain`` gives what was counted
-    in seconds that are over. Memory is bounded by the number of codes, times ``pending_seconds``: if nobody
-    drains for longer than that, counts of later seconds join the last tally of their reason.
+    In each second of the clock that is passed in, the first ``per_second`` get one.
     """
 
-    def __init__(self, per_second: int = 100, *, samples: int = 5, pending_seconds: int = 60) -> None:
+    def __init__(self, per_second: int = 100) -> None:
         self._per_second = per_second
-        self._samples = samples
-        self._pending_seconds = pending_seconds
         self._second = -1
         self._left = per_second
-        self._counts: dict[int, dict[tuple[int, str], _Count]] = {}
 
-    def admit(self, now: float, refusal: Refusal) -> bool:
-        """Tell whether this refusal is to be recorded by itself (True) or has been counted (False).
+    def admit(self, now: float) -> bool:
+        """Tell whether a refusal at this time is to be recorded by itself.
 
         ``now`` is in seconds, of a clock that does not step back (if it does, the second goes on).
         """
@@ -135,31 +101,4 @@ class RefusalBudget:
         if self._left:
             self._left -= 1
             return True
-        self.count(now, refusal)
         return False
-
-    def count(self, now: float, refusal: Refusal) -> None:
-        """Count a refusal that gets no record of its own."""
-        counts = self._counts.get(self._second)
-        if counts is None:
-            if len(self._counts) < self._pending_seconds:
-                counts = self._counts[self._second] = {}
-            else:
-                counts = self._counts[max(self._counts)]
-        reason = (refusal.status, refusal.code)
-        count = counts.get(reason)
-        if count is None:
-            count = counts[reason] = _Count(now, now)
-        count.count += 1
-        count.until = now
-        if len(count.samples) < self._samples:
-            count.samples.append(refusal)
-
-    def drain(self, now: float = math.inf) -> list[Tally]:
-        """Take the tallies of all seconds that are over at ``now``; of all there are, where none is given."""
-        over = [second for second in self._counts if second + 1 <= now]
-        return [
-            Tally(status, code, count.count, count.since, count.until, tuple(count.samples))
-            for second in over
-            for (status, code), count in self._counts.pop(second).items()
-        ]

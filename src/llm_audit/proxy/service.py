@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from llm_audit.journal.frames import encode_request_start, encode_start_without_request
+from llm_audit.journal.counted import UNAUDITED, Reason
+from llm_audit.journal.frames import encode_request_start
 from llm_audit.journal.model import JournalFailedError, JournalFullError
-from llm_audit.journal.unaudited import UnauditedCount
 from llm_audit.journal.writer import JournalWriter, OpenExchange
 from llm_audit.proxy.answers import health_answer, refusal_answer
 from llm_audit.proxy.config import ProxyConfig
+from llm_audit.proxy.counting import Counting
 from llm_audit.proxy.exchange import Exchange
 from llm_audit.proxy.gate import Admission, CallerHeaders, Gate, Kind
 from llm_audit.proxy.ports import ExchangeShell, NoJournal
@@ -57,9 +58,7 @@ class Service:
         self.upstream_ready: bool = not config.upstream_is_launched
         self.upstream_answers = False
         self._upstream_is_launched = config.upstream_is_launched
-        self._writer_dir = config.writer_dir
-        self._passed = 0
-        """Calls that passed unaudited and are on no page yet."""
+        self._counting = Counting(config.writer_dir)
         self._pass_when_full = config.pass_when_full
         self._gate = gate
         self._pool = pool
@@ -82,6 +81,7 @@ class Service:
     def use_writer(self, writer: JournalWriter) -> None:
         """Begin a boot."""
         self._writer = writer
+        self._counting.use(writer.counts)
         self._audited = ExchangeShell(
             self._pool.connect,
             writer.when_durable,
@@ -162,27 +162,13 @@ class Service:
     ) -> Exchange:
         """Refuse what the journal cannot take, or let it pass and count it (``AUDIT_WHEN_FULL``)."""
         if self._pass_when_full:
-            self._count_passed()
+            self._counting.count(UNAUDITED)
             return self._unaudited_exchange(client, head, verdict, body, complete=complete)
         kind = "journal_full" if isinstance(error, JournalFullError) else "journal_failed"
         message = f"{error}, so this call cannot be audited; try again"
         return self._refused(
             client, head, _refusal(503, kind, message, verdict, retry_after=5), complete=complete
         )
-
-    def _count_passed(self) -> None:
-        """Count a call that passes unaudited, on the writer's page; without a writer, on that of its directory."""
-        self._passed += 1
-        while self._passed and self._writer is not None:
-            self._writer.count_unaudited()
-            self._passed -= 1
-        if self._passed:
-            with contextlib.suppress(OSError):  # a full disk may not give the page: the number is kept here
-                page = UnauditedCount(self._writer_dir)
-                while self._passed:
-                    page.count()
-                    self._passed -= 1
-                page.close()
 
     def _unaudited_exchange(
         self, client: ServerProtocol, head: RequestHead, verdict: Admission, body: bytes, *, complete: bool
@@ -212,18 +198,13 @@ class Service:
         self, client: ServerProtocol, head: RequestHead, refusal: Refusal
     ) -> OpenExchange | None:
         """Begin the refusal's record, or count it where there is no room or too many come."""
-        now = self.clock()
         writer = self._writer
-        if writer is None:
-            self._budget.count(now, refusal)
-            return None
-        if not self._budget.admit(now, refusal):
-            return None
-        start = _start(client, head, refusal.caller)
-        if writer.room_for_refusal(len(start) + REFUSAL_ROOM):
-            with contextlib.suppress(JournalFullError, JournalFailedError):
-                return writer.begin(start, b"", last=False)
-        self._budget.count(now, refusal)
+        if writer is not None and self._budget.admit(self.clock()):
+            start = _start(client, head, refusal.caller)
+            if writer.room_for_refusal(len(start) + REFUSAL_ROOM):
+                with contextlib.suppress(JournalFullError, JournalFailedError):
+                    return writer.begin(start, b"", last=False)
+        self._counting.count(Reason(refusal.status, refusal.code), refusal.sample())
         return None
 
     def refuse_unreadable(self, client: ServerProtocol, error: BadRequestError, raw: bytes) -> Exchange:
@@ -253,12 +234,8 @@ class Service:
         for connection in list(self.connections):
             connection.tick(now)
         self._pool.sweep(now)
-        writer = self._writer
-        if writer is not None and writer.room_for_refusal(0):
-            for tally in self._budget.drain(now):
-                _record_without_request(
-                    writer, Outcome.REJECTED, tally.status, ErrorInfo(tally.code, tally.message())
-                )
+        if self._writer is not None:
+            self._writer.tell_counted()
 
     def health(self) -> tuple[int, bytes]:
         """Answer for proxy, journal and upstream together: status and JSON body of ``/health``."""
@@ -305,19 +282,6 @@ def _refusal(
 ) -> Refusal:
     headers = () if retry_after is None else (("retry-after", str(retry_after)),)
     return Refusal(status, code, message, Caller(*verdict[1:]), None, headers)
-
-
-def _record_without_request(
-    writer: JournalWriter, outcome: Outcome, status: int | None, error: ErrorInfo
-) -> bool:
-    """Append a record that stands for many calls; tells whether the journal took it."""
-    now = time.time_ns()
-    start = encode_start_without_request(new_request_id(now // 1_000_000), now, time.monotonic_ns())
-    try:
-        writer.begin(start, b"", last=True).end(outcome, status, 0, error)
-    except (JournalFullError, JournalFailedError):
-        return False
-    return True
 
 
 def _start(client: ServerProtocol, head: RequestHead, caller: Admission | Caller) -> bytes:
