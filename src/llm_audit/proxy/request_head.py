@@ -17,11 +17,13 @@ Refused here, and by the server before (``server.py``):
 - an empty line before the request line (RFC 9112 section 2.2)
 - a request line other than METHOD SP target SP HTTP/1.0 or HTTP/1.1, single spaces (RFC 9112 section 3)
 - no Host in HTTP/1.1, two, or one that is no host name with an optional port (RFC 9112 section 3.2)
-- an absolute-form target with another authority than Host (RFC 9112 section 3.2.2), any other target that is no
-  path, a fragment in a target (RFC 9110 section 7.1), CONNECT (RFC 9110 section 9.3.6)
-- Transfer-Encoding other than ``chunked`` alone, once, or in HTTP/1.0 (RFC 9112 section 6.1)
+- an absolute-form target with another authority than Host (RFC 9112 section 3.2.2), with none or with userinfo
+  (RFC 9110 sections 4.2.1, 4.2.4), any other target that is no path, a fragment in a target (RFC 9110 section 7.1), CONNECT (RFC 9110 section 9.3.6)
+- Transfer-Encoding other than ``chunked`` alone, once, or in HTTP/1.0 (RFC 9112 section 6.1): 501 where chunks hold
+  another coding, which could be read but not understood
 - an expectation other than ``100-continue``: 417 (RFC 9110 section 10.1.1)
-- a head of more than 64 KiB or 128 fields: 431 (RFC 6585 section 5); a body past its limit: 413
+- a head of more than 64 KiB or 128 fields: 431 (RFC 6585 section 5), 414 if its first line alone is as long
+  (RFC 9112 section 3); a body past its limit: 413
 - chunk extensions and trailers that outweigh the body by far (RFC 9112 section 7.1.1)
 
 Upgrade is ignored, not refused (RFC 9110 section 7.8).
@@ -82,6 +84,22 @@ class RequestHead:
 
 
 _HOST_VALUE: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+
+
+def is_hopeless(head: bytes | bytearray) -> bool:
+    """Tell whether no head can come of this: it does not begin with a method, or its lines end without CR."""
+    return not head[:1].isupper() or b"\n\n" in head or b"\n\r\n" in head
+
+
+def head_too_large(head: bytes) -> BadRequestError:
+    """Say what of a head is too large: its first line (the target, then), or all its fields together."""
+    if len(head.partition(b"\n")[0]) > fields.MAX_HEAD_BYTES:
+        return BadRequestError(
+            414, f"a target of more than {fields.MAX_HEAD_BYTES} bytes came; none is so long"
+        )
+    return BadRequestError(
+        431, f"the head is larger than {fields.MAX_HEAD_BYTES} bytes, which is the most taken"
+    )
 
 
 def without_upgrade(head: bytes) -> bytes:
@@ -257,6 +275,11 @@ def _only_host(host: bytes | None, value: bytes) -> bytes:
 
 
 def _only_chunked(value: bytes, *, chunked: bool, http_minor: int) -> bool:
+    codings = [coding.strip(b" \t") for coding in value.lower().split(b",")]
+    if codings[-1] == b"chunked" and codings.count(b"chunked") == 1 < len(codings) and http_minor:
+        raise BadRequestError(
+            501, f"Transfer-Encoding {fields.show(value)} came; of all codings, only 'chunked' is understood"
+        )
     if chunked or value.lower() != b"chunked" or http_minor == 0:
         raise BadRequestError(
             400, f"Transfer-Encoding {fields.show(value)} came; only one 'chunked' in HTTP/1.1 is taken"
@@ -289,6 +312,8 @@ def _origin_form(method: bytes, target: bytes, host: bytes | None) -> bytes:
             400, f"target {fields.show(target)} came; a path such as /v1/chat/completions is expected"
         )
     authority, slash, path = rest.partition(b"/")
+    if not authority or _HOST_VALUE.fullmatch(authority) is None:
+        raise BadRequestError(400, f"target {fields.show(target)} names no host with an optional port")
     if host is not None and authority.lower() != host.lower():
         raise BadRequestError(
             400,

@@ -20,7 +20,14 @@ from llm_audit.proxy.exchange import Exchange, State
 from llm_audit.proxy.fields import MAX_HEAD_BYTES
 from llm_audit.proxy.framing import pieces_at_empty_lines
 from llm_audit.proxy.outflow import Outflow, TransportOutflow, outflow_for
-from llm_audit.proxy.request_head import BadRequestError, RequestHead, read_request_head, without_upgrade
+from llm_audit.proxy.request_head import (
+    BadRequestError,
+    RequestHead,
+    head_too_large,
+    is_hopeless,
+    read_request_head,
+    without_upgrade,
+)
 from llm_audit.record.schema import ErrorInfo, Outcome
 
 if TYPE_CHECKING:
@@ -152,13 +159,11 @@ class ServerProtocol(asyncio.Protocol):
             if end < 4:
                 self._buffer += data
         if end > MAX_HEAD_BYTES or (end < 4 and len(self._buffer) > MAX_HEAD_BYTES):
-            error = BadRequestError(
-                431, f"the head is larger than {MAX_HEAD_BYTES} bytes, which is the most taken"
-            )
-            self._refuse_unread(error, bytes(self._buffer) or data)
+            raw = bytes(self._buffer) or data
+            self._refuse_unread(head_too_large(raw), raw)
         elif end >= 4:
             self._begin(data[:end], data[end:])
-        elif _hopeless(self._buffer):
+        elif is_hopeless(self._buffer):
             error = BadRequestError(
                 400, "a head begins with a method in capitals, and each of its lines ends with CRLF"
             )
@@ -241,17 +246,19 @@ class ServerProtocol(asyncio.Protocol):
                 self._parser.feed_data(data if len(data) <= left else data[:left])
             return data[left:] if len(data) > left else b""
         before, self._tail = self._tail, (self._tail + data)[-3:]
+        rest = b""
         for start, end in pieces_at_empty_lines(data, before):
             self._parser.feed_data(data[start:end])
             if self._complete:
-                return data[end:]
+                data, rest = data[:end], data[end:]
+                break
         came = sum(map(len, self._pieces))
         if received + came > limit:
             raise BadRequestError(413, f"the body is larger than {limit} bytes, which is the most taken")
         self._framing_bytes += len(data) - came
         if self._framing_bytes > MAX_HEAD_BYTES + FRAMING_PER_BYTE * (received + came):
             raise BadRequestError(400, "the chunks' extensions outweigh the body (RFC 9112 section 7.1.1)")
-        return b""
+        return rest
 
     def _take_pieces(self) -> bytes:
         pieces = self._pieces
@@ -383,11 +390,6 @@ class ServerProtocol(asyncio.Protocol):
             self.exchange.keep_alive = False
         elif self._lingering is None:
             self.close_when_sent()
-
-
-def _hopeless(head: bytearray) -> bool:
-    """Tell whether no head can come of this: it does not begin with a method, or its lines end without CR."""
-    return not head[:1].isupper() or b"\n\n" in head or b"\n\r\n" in head
 
 
 def _as_bad_request(error: Exception) -> BadRequestError:
