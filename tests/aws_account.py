@@ -6,7 +6,6 @@ Where the emulator differs from AWS is said in the tests that meet it.
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from cli.served import free_port
 from local_s3 import _answers
 
 ROOT = Path(__file__).parents[1]
@@ -70,9 +70,7 @@ class Account:
 @contextmanager
 def account(folder: Path, **environ: str) -> Iterator[Account]:
     """Start an account on a free port, wait until it answers, end it. ``AUTH="true"`` enforces policies."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",

@@ -11,7 +11,8 @@ from pathlib import Path
 folder = Path({folder!r})
 name, arguments = {name!r}, sys.argv[1:]
 takes_input = {takes_input!r} and {takes_input!r} in arguments
-call = {{"program": name, "arguments": arguments, "input": sys.stdin.read() if takes_input else None}}
+files = [Path(word[7:]).read_text() for word in arguments if word.startswith("file://") and Path(word[7:]).exists()]
+call = {{"files": files, "program": name, "arguments": arguments, "input": sys.stdin.read() if takes_input else None}}
 with (folder / "calls.jsonl").open("a") as log:
     log.write(json.dumps(call) + "\\n")
 for words, output, code in json.loads((folder / (name + ".answers")).read_text()):
@@ -45,7 +46,7 @@ class StandIns:
         return f"{self.folder}:{os.environ['PATH']}"
 
     def calls(self):
-        """Every call so far: program, arguments and input."""
+        """Every call so far: program, arguments, input, and the content of each ``file://`` argument."""
         log = self.folder / "calls.jsonl"
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
