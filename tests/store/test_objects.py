@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -78,6 +79,15 @@ def test_a_listing_is_sorted_and_keeps_to_its_folder(store):
     assert list(store.list("logs/2026/11/24/")) == listed[:2]
     assert [entry.key for entry in store.list()] == sorted(keys)
     assert list(store.list("logs/2027")) == []
+
+
+def test_a_listing_says_when_each_object_was_stored(store):
+    began_ms = time.time_ns() // 1_000_000
+    store.put_new("logs/a.json", b"x")
+
+    (entry,) = store.list()
+
+    assert began_ms - 2000 <= entry.modified_ms <= time.time_ns() // 1_000_000 + 1000
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,8 @@ class FolderStore:
             else:
                 with suppress(FileNotFoundError):
                     key = Path(entry.path).relative_to(self._root).as_posix()
-                    yield ObjectEntry(key, entry.stat().st_size)
+                    about = entry.stat()
+                    yield ObjectEntry(key, about.st_size, about.st_mtime_ns // 1_000_000)
 
     def _path(self, key: str) -> Path:
         try:

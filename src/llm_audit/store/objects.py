@@ -9,7 +9,7 @@ Every method may be called from any thread.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -53,6 +53,8 @@ class ObjectEntry:
 
     key: str
     size: int
+    modified_ms: int = field(default=0, compare=False)
+    """When it was stored, milliseconds since the epoch, by the store's clock (S3's has whole seconds)."""
 
 
 class ObjectStore(Protocol):

@@ -115,7 +115,8 @@ class S3Objects:
         with self._errors("listing", prefix):
             for page in obstore.list(self._large, prefix.strip("/") or None, chunk_size=1000):
                 for meta in page:
-                    yield ObjectEntry(meta["path"], meta["size"])
+                    modified_ms = int(meta["last_modified"].timestamp() * 1000)
+                    yield ObjectEntry(meta["path"], meta["size"], modified_ms)
 
     def probe(self) -> None:
         """See ``ObjectStore.probe``: asks for one page of a listing."""

@@ -1,0 +1,1 @@
+"""Proof for others: that nothing is missing, and that nothing was changed."""

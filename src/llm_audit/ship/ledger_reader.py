@@ -1,0 +1,93 @@
+"""The ledger, read beside the shipper that writes it: what is said to be stored. Never makes or changes the file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from llm_audit.ship.ledger import FORMAT_VERSION, LedgerError, StoredRecord
+
+PAGE_ROWS = 1000
+"""Rows read at once: no snapshot is held for longer, so that the shipper's log can be folded back."""
+
+
+class LedgerReader:
+    """A ledger that exists, open for reading. Used from one thread. Every method raises LedgerError."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it. Raises LedgerError where it is none, or of a newer format."""
+        self._path = path
+        with self._errors():
+            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        try:
+            self._check_format()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _check_format(self) -> None:
+        with self._errors():
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if not 1 <= version <= FORMAT_VERSION:
+            raise LedgerError(
+                f"{self._path} has format {version}, this version knows {FORMAT_VERSION}: use the llm-audit that wrote it"
+            )
+
+    def close(self) -> None:
+        """Close it."""
+        self._db.close()
+
+    def rows(self) -> Iterator[StoredRecord]:
+        """Give every record that is remembered, in the order of storing."""
+        last = 0
+        while True:
+            with self._errors():
+                rows = self._db.execute(
+                    "SELECT id, writer, boot, sequence, sha256, key, size FROM stored WHERE id > ? ORDER BY id LIMIT ?",
+                    (last, PAGE_ROWS),
+                ).fetchall()
+            for _, writer, boot, sequence, sha256, key, size in rows:
+                yield StoredRecord(writer, boot, sequence, sha256.hex(), key, size)
+            if len(rows) < PAGE_ROWS:
+                return
+            last = rows[-1][0]
+
+    def marks(self) -> list[tuple[str, int, int]]:
+        """Give writer, boot and sequence up to which everything of each writer is stored."""
+        with self._errors():
+            return self._db.execute("SELECT writer, boot, sequence FROM marks ORDER BY writer").fetchall()
+
+    def sequences(self, writer: str, boot: int, first: int, last: int) -> Iterator[int]:
+        """Give the sequences from first to last of which a row speaks now."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT sequence FROM stored WHERE writer = ? AND boot = ? AND sequence BETWEEN ? AND ?",
+                (writer, boot, first, last),
+            ).fetchall()
+        return (sequence for (sequence,) in rows)
+
+    def says_stored(self, writer: str, boot: int, sequence: int) -> bool:
+        """Tell whether this record is stored: by its row, or as one of those up to its writer's mark."""
+        with self._errors():
+            found = self._db.execute(
+                "SELECT 1 FROM marks WHERE writer = ? AND (boot, sequence) >= (?, ?)",
+                (writer, boot, sequence),
+            ).fetchone()
+        return found is not None or any(True for _ in self.sequences(writer, boot, sequence, sequence))
+
+    def is_whole(self) -> bool:
+        """Tell whether it still has its first row: then nothing was ever forgotten."""
+        with self._errors():
+            (first,) = self._db.execute("SELECT min(id) FROM stored").fetchone()
+        return bool(first == 1)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise LedgerError(
+                f"{self._path} cannot be read ({error}): mend the disk, or move the file away (it is made anew)"
+            ) from error
