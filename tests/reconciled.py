@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ class Row:
     boot: int
     sequence: int
     key: str
+    id: int
 
     @property
     def place(self) -> tuple[str, int, int]:
@@ -70,25 +70,26 @@ class System(Recorded):
         """Give the ledger's rows, in order of place."""
         with closing(sqlite3.connect(self.ledger_path)) as ledger:
             found = ledger.execute(
-                "SELECT writer, boot, sequence, key FROM stored ORDER BY writer, boot, sequence"
+                "SELECT writer, boot, sequence, key, id FROM stored ORDER BY writer, boot, sequence"
             )
             return [Row(*row) for row in found]
 
     def object_file(self, row: Row) -> Path:
         return self.data_dir / "objects" / row.key
 
-    def drop_item(self, row: Row) -> None:
-        self.sql_index("DELETE FROM items WHERE createdAt LIKE '%#' || ?", row.stem)
+    def drop_items(self, *rows: Row) -> None:
+        stems = [(row.stem,) for row in rows]
+        _run(self.index_path, "DELETE FROM items WHERE createdAt LIKE '%#' || ?", stems)
 
-    def drop_row(self, row: Row) -> None:
-        with closing(sqlite3.connect(self.ledger_path)) as ledger, ledger:
-            ledger.execute(
-                "DELETE FROM stored WHERE writer = ? AND boot = ? AND sequence = ?", row.place
-            )
+    def drop_rows(self, *rows: Row) -> None:
+        _run(self.ledger_path, "DELETE FROM stored WHERE id = ?", [(row.id,) for row in rows])
 
-    def sql_index(self, statement: str, *parameters: object) -> None:
-        with closing(sqlite3.connect(self.index_path)) as index, index:
-            index.execute(statement, parameters)
+    def change_item(self, row: Row, change: str, *values: object) -> None:
+        _run(
+            self.index_path,
+            f"UPDATE items SET {change} WHERE createdAt LIKE '%#' || ?",
+            [(*values, row.stem)],
+        )
 
     def reconcile(self, *arguments: str, grace: str = "0") -> Reconciled:
         result = self.run("reconcile", "--json", "--grace", grace, *arguments)
@@ -96,6 +97,12 @@ class System(Recorded):
         lines = [json.loads(line) for line in result.stdout.splitlines()]
         assert lines, result.stderr
         return Reconciled(result.exit_code, lines[:-1], lines[-1]["figures"], lines[-1]["notLookedAt"])
+
+
+def _run(path: Path, statement: str, parameters: list[tuple[object, ...]]) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("PRAGMA synchronous = OFF")
+        database.executemany(statement, parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,3 @@ class Reconciled:
         """Give accepted, recorded, indexed, under way, unexplained."""
         names = ("accepted", "recorded", "indexed", "underWay", "unexplained")
         return tuple(self.figures[name] for name in names)
-
-
-Breaking = Callable[[System, Row], None]

@@ -68,14 +68,18 @@ class LedgerReader:
             ).fetchall()
         return (sequence for (sequence,) in rows)
 
-    def says_stored(self, writer: str, boot: int, sequence: int) -> bool:
-        """Tell whether this record is stored: by its row, or as one of those up to its writer's mark."""
+    def has_row(self, writer: str, boot: int, sequence: int) -> bool:
+        """Tell whether a row speaks of this record now; old rows are forgotten."""
+        return any(True for _ in self.sequences(writer, boot, sequence, sequence))
+
+    def is_behind_mark(self, writer: str, boot: int, sequence: int) -> bool:
+        """Tell whether this record is one of those up to its writer's mark, which are all stored."""
         with self._errors():
             found = self._db.execute(
                 "SELECT 1 FROM marks WHERE writer = ? AND (boot, sequence) >= (?, ?)",
                 (writer, boot, sequence),
             ).fetchone()
-        return found is not None or any(True for _ in self.sequences(writer, boot, sequence, sequence))
+        return found is not None
 
     def is_whole(self) -> bool:
         """Tell whether it still has its first row: then nothing was ever forgotten."""

@@ -84,15 +84,18 @@ class Journals:
     def _ended(self, ended: EndedExchange, figures: Figures) -> Finding | None:
         """Say what is wrong with a call that has ended; counts it where it is still on its way."""
         place = (ended.opening.writer_id, ended.opening.boot, ended.sequence)
-        if self.ledger is not None and self.ledger.says_stored(*place):
-            return None
+        if self.ledger is not None and self.ledger.has_row(*place):
+            return None  # it was compared by that row, or will be the next time
         built = build_stub(ended, None, "")  # for its names: they are the same as the record's
         if not self.scope.holds(built.key) or self._is_stored(built):
             return None
+        where = f"writer {place[0]}, boot {place[1]}, sequence {place[2]}"
+        if self.ledger is not None and self.ledger.is_behind_mark(*place):
+            detail = f"the ledger says that all up to it was stored ({where}); there is no object, but the journal has it"
+            return Finding(Kind.OBJECT_MISSING, built.key, detail)
         if self.rules.is_young(_ended_ms(ended)):
             figures.add_under_way(1)
             return None
-        where = f"writer {place[0]}, boot {place[1]}, sequence {place[2]}"
         damage = f"; {ended.damage}" if ended.damage else ""
         return Finding(
             Kind.NOT_STORED, built.key, f"it has ended ({where}) and lies in the journal alone{damage}"
