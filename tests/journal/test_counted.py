@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journal_kit import Call, begin, open_writer, read_all, write
-from llm_audit.journal.counted import OTHER, SIZE, UNAUDITED, CountedCalls, Reason
+from llm_audit.journal.counted import OTHER, SIZE, UNAUDITED, CountedCalls, Reason, read_counts, read_refusals
 from llm_audit.journal.recovery import try_recover
 from llm_audit.journal.writer import JournalWriter
 from llm_audit.record.schema import Outcome
@@ -228,3 +228,17 @@ def test_every_count_is_told_exactly_once_whatever_dies_when(steps):
                 writer = open_writer(directory)
         writer.close()
         assert told(directory) == counted
+
+
+def test_the_counts_are_read_beside_the_writer_without_making_anything(tmp_path):
+    assert (read_counts(tmp_path), read_refusals(tmp_path)) == ((0, 0), (0, 0))
+    assert list(tmp_path.iterdir()) == []
+    counts = CountedCalls(tmp_path)
+    for reason in (UNAUDITED, UNAUDITED, REFUSED, REFUSED, Reason(403, "no")):
+        counts.count(reason)
+    assert (read_counts(tmp_path), read_refusals(tmp_path)) == ((2, 0), (3, 0))
+    for counted in counts.pending()[:2]:
+        counts.will_be_told(counted, 1, counted.slot)
+    counts.settle(1, 2)
+    assert (read_counts(tmp_path), read_refusals(tmp_path)) == ((2, 2), (3, 2))
+    counts.close()

@@ -31,7 +31,6 @@ from llm_audit.journal import frames
 from llm_audit.journal.files import used_bytes
 from llm_audit.journal.model import Durability, JournalFailedError, JournalFullError, JournalLockedError
 from llm_audit.journal.reader import WriterReader
-from llm_audit.journal.unaudited import read_counts
 from llm_audit.journal.writer import JournalWriter
 from llm_audit.record.schema import ErrorInfo, Outcome
 
@@ -337,18 +336,4 @@ def test_folders_and_files_are_for_their_owner_only(fast_path):
     write(writer, Call("call"))
     modes = {path.stat().st_mode & 0o777 for path in directory.iterdir()}
     assert (directory.stat().st_mode & 0o777, modes) == (0o700, {0o600})
-    writer.close()
-
-
-def test_the_counts_are_read_without_a_lock_and_without_making_the_page(fast_path):
-    directory = fast_path / "w-00000001"
-    directory.mkdir()
-    assert read_counts(directory) == (0, 0)
-    assert list(directory.iterdir()) == []
-    writer = open_writer(directory)
-    writer.count_unaudited()
-    writer.count_unaudited()
-    assert read_counts(directory) == (2, 0)
-    assert writer.has_room(10)
-    assert read_counts(directory) == (2, 2)
     writer.close()

@@ -175,8 +175,11 @@ class Figures:
     """Calls that ``AUDIT_WHEN_FULL=pass`` let through unrecorded, ever, by the journals here; never among the accepted."""
     unaudited_untold: int = 0
     """Of those: no record speaks of them yet."""
+    refusals_counted: int = 0
+    """Refusals beyond a hundred a second, which get no record of their own, ever, by the journals here."""
+    refusals_counted_untold: int = 0
     counted_only: int = 0
-    """Calls that the records read tell of as a count: refusals beyond a hundred a second, calls unaudited."""
+    """Calls of either kind of which the records that were read tell as a count."""
     read: int = 0
     """Objects that were read and hashed."""
     other_objects: int = 0

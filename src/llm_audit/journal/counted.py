@@ -135,6 +135,16 @@ def read_counts(directory: Path) -> tuple[int, int]:
     return total, told
 
 
+def read_refusals(directory: Path) -> tuple[int, int]:
+    """Give a writer's refusals that got no record of their own, and of how many a record speaks; like ``read_counts``."""
+    try:
+        file = (directory / NAME).read_bytes()
+    except FileNotFoundError:
+        return 0, 0
+    heads = [_HEAD.unpack_from(file, at) for at in range(_SLOT, len(file) - _HEAD.size + 1, _SLOT)]
+    return sum(total for total, _ in heads), sum(told for _, told in heads)
+
+
 class CountedCalls:
     """The file of one writer's directory. ``count`` is for one thread; each word has one thread that writes it."""
 

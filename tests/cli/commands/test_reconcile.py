@@ -14,6 +14,7 @@ import pytest
 from calls import key_of, record
 from journal_traffic import begin_call, call, end_call, open_writer
 from llm_audit.index.sqlite import SqliteIndex
+from llm_audit.journal.counted import UNAUDITED, Reason
 from llm_audit.record.encoding import encode_record
 from llm_audit.record.schema import Outcome
 from reconciled import System
@@ -331,20 +332,24 @@ def test_a_segment_of_the_future_is_a_finding_and_hides_no_other_writer(system):
     assert kinds == ["journal-unreadable", "not-stored"]
 
 
-def test_calls_that_passed_unaudited_are_shown_on_record_or_not(system):
+def test_calls_that_were_only_counted_are_shown_on_record_or_not(system):
     journal = open_writer(system.journal, writer=OTHER)
     for _ in range(3):
-        journal.count_unaudited()
-    live = system.reconcile()
-    assert (live.figures["unaudited"], live.figures["unauditedUntold"]) == (3, 3)
+        journal.counts.count(UNAUDITED)
+    for status in (429, 429, 403):
+        journal.counts.count(Reason(status, "no"))
+    live = system.reconcile().figures
+    assert (live["unaudited"], live["unauditedUntold"]) == (3, 3)
+    assert (live["refusalsCounted"], live["refusalsCountedUntold"]) == (3, 3)
     journal.close()
     system.ship()
 
     said = system.reconcile("--deep")
 
     assert (said.figures["unaudited"], said.figures["unauditedUntold"]) == (3, 0)
-    assert said.figures["countedOnly"] == 3
-    assert said.counts() == (7, 7, 7, 0, 0)
+    assert (said.figures["refusalsCounted"], said.figures["refusalsCountedUntold"]) == (3, 0)
+    assert said.figures["countedOnly"] == 6
+    assert said.counts() == (9, 9, 9, 0, 0)
     assert "3 calls passed unaudited" in system.run("reconcile").stdout
 
 

@@ -216,8 +216,12 @@ def _say_end(figures: Figures, asked: _Asked, left_out: list[str]) -> None:
         " · ".join(f"{shown_count(getattr(figures, name))} {name.replace('_', ' ')}" for name in counts)
     )
     click.echo(
-        f"{shown_count(figures.refusals)} of them refusals · {shown_count(figures.unaudited)} calls passed unaudited "
-        f"(AUDIT_WHEN_FULL=pass; {shown_count(figures.unaudited_untold)} not on record yet)"
+        f"{shown_count(figures.refusals)} of them refusals · {shown_count(figures.refusals_counted)} refusals more "
+        f"only counted ({shown_count(figures.refusals_counted_untold)} not on record yet)"
+    )
+    click.echo(
+        f"{shown_count(figures.unaudited)} calls passed unaudited (AUDIT_WHEN_FULL=pass; "
+        f"{shown_count(figures.unaudited_untold)} not on record yet)"
     )
     if asked.is_deep:
         click.echo(

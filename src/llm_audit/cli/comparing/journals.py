@@ -10,10 +10,10 @@ from pathlib import Path
 from llm_audit.cli.comparing.sources import Scope
 from llm_audit.integrity.completeness import Figures, Finding, Kind, Rules
 from llm_audit.integrity.sequences import Place
+from llm_audit.journal.counted import read_counts, read_refusals
 from llm_audit.journal.files import locked, segment_names, writer_directories
 from llm_audit.journal.model import EndedExchange, JournalFormatError
 from llm_audit.journal.reader import WriterReader
-from llm_audit.journal.counted import read_counts
 from llm_audit.record.encoding import HEAD_LIMIT
 from llm_audit.ship.build import BuiltRecord, build_stub
 from llm_audit.ship.ledger_reader import LedgerReader
@@ -46,6 +46,9 @@ class Journals:
                 total, told = read_counts(directory)
                 figures.unaudited += total
                 figures.unaudited_untold += total - told
+                total, told = read_refusals(directory)
+                figures.refusals_counted += total
+                figures.refusals_counted_untold += total - told
                 for finding in self._writer(directory, figures, on_place):
                     figures.add_finding(finding)
                     on_finding(finding)
