@@ -112,7 +112,7 @@ def _put_alone(store: ObjectStore, size: int, options: argparse.Namespace) -> fl
     """Microseconds of CPU to put as many bytes from as many threads and do nothing else: the floor, here and now."""
     count, data, run = options.records // 2, b"x" * size, uuid.uuid4().hex
     began = time.process_time()
-    with ThreadPoolExecutor(options.threads) as threads:
+    with ThreadPoolExecutor(min(8, options.threads)) as threads:
         for _ in threads.map(lambda n: store.put_new(f"alone/{run}/{n}", data), range(count)):
             pass
     return _us(began, count)
@@ -138,7 +138,7 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--records", type=int, default=20_000)
-    parser.add_argument("--threads", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=96)
     parser.add_argument("--endpoint", help="an S3 endpoint that is running, or `folder`")
     parser.add_argument("--bucket", default="audit")
     parser.add_argument("--profile", action="store_true")

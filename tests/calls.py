@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import Any
 
 from llm_audit.index.schema import Item, item_from_document
@@ -65,7 +64,7 @@ def record(number: int = 1, **changes: Any) -> Record:
         ),
         response=ResponsePart((), "application/json", len(reply), len(reply), sha256_hex(reply), None, reply),
     )
-    return replace(plain, **changes)
+    return plain._replace(**changes)
 
 
 def item(number: int = 1, **changes: Any) -> Item:

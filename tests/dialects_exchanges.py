@@ -65,7 +65,7 @@ def named_stream_of(*events: dict[str, Any]) -> bytes:
 
 def check(found: Any, limit: int) -> None:
     """Everything derived can be written, within its bounds."""
-    orjson.dumps([[[[found]]]])
+    orjson.dumps([[[[found]]]], default=lambda values: values._asdict())
     assert len(found.prompt_preview or "") <= limit
     assert len(found.response_preview or "") <= limit
     assert len(found.finish_reasons) <= 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from llm_audit.journal import frames
@@ -124,7 +124,7 @@ def read_all(directory: Path) -> list[EndedExchange]:
 
 
 def loaded(ended: EndedExchange) -> EndedExchange:
-    return replace(ended, request_body=list(ended.request_body), chunks=list(ended.chunks))
+    return ended._replace(request_body=list(ended.request_body), chunks=list(ended.chunks))
 
 
 def assert_whole(ended: EndedExchange, call: Call) -> None:

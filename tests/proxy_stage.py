@@ -10,7 +10,6 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -227,7 +226,7 @@ class Stage:
             ended: list[EndedExchange] = []
             while batch := reader.poll():
                 ended += [
-                    replace(one, request_body=list(one.request_body), chunks=list(one.chunks))
+                    one._replace(request_body=list(one.request_body), chunks=list(one.chunks))
                     for one in batch
                 ]
             assert [one.sequence for one in ended] == list(range(count))

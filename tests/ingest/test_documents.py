@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -24,10 +23,9 @@ def with_bodies(request: bytes, response: bytes, assembled: dict | None = None) 
     plain = record(1)
     assert isinstance(plain.request, RequestPart)
     assert isinstance(plain.response, ResponsePart)
-    return replace(
-        plain,
-        request=replace(plain.request, body=request),
-        response=replace(plain.response, body=response, assembled=assembled),
+    return plain._replace(
+        request=plain.request._replace(body=request),
+        response=plain.response._replace(body=response, assembled=assembled),
     )
 
 

@@ -40,7 +40,7 @@ maybe = st.none() | texts
     st.binary(),
 )
 def test_a_request_start_comes_back_as_it_was_with_the_body_after_it(start, body):
-    encoded = frames.encode_request_start(**{name: getattr(start, name) for name in RequestStart.__slots__})
+    encoded = frames.encode_request_start(**{name: getattr(start, name) for name in RequestStart._fields})
     head, rest = frames.split_start(frames.Kind.REQUEST, memoryview(encoded + body))
     assert frames.decode_request_start(head) == start
     assert rest == body

@@ -14,7 +14,7 @@ from captures_loader import all_captures, capture
 from llm_audit.journal.model import Chunk, End, ResponseStart
 from llm_audit.record.encoding import HEAD_LIMIT
 from llm_audit.record.schema import ErrorInfo, IdentitySource, Outcome
-from llm_audit.ship.build import build, build_stub, first_value, header_fields
+from llm_audit.ship.build import build, build_stub, first_values, header_fields
 from ship_exchanges import (
     MONO_NS,
     MS,
@@ -264,8 +264,8 @@ def test_headers_are_kept_in_order_as_received():
     headers = header_fields(lines)
 
     assert headers == (("A", "1"), ("a", "2"), ("Empty", ""), ("Colon", "x:y"), ("Latin", "é"))
-    assert first_value(headers, "a") == "1"
-    assert first_value(headers, "b") is None
+    assert first_values(headers)["a"] == "1"
+    assert "b" not in first_values(headers)
 
 
 @given(

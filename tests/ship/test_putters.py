@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from llm_audit.ship.build import build, build_stub
+from llm_audit.ship.pace import FEWEST
 from llm_audit.ship.putters import Job, Putters
 from llm_audit.ship.quarantine import quarantined
 from llm_audit.ship.retry import RetryPolicy
@@ -53,6 +54,29 @@ def test_every_job_is_stored_once_by_whichever_thread(tmp_path):
     assert {one.storing.stored.key for one in settled} == {entry.key for entry in store.list()}
     assert len(settled) == 50
     assert putters.trouble is None
+
+
+def test_one_job_after_another_finds_a_thread_however_it_meets_one_that_parks(tmp_path):
+    store = FolderStore(tmp_path / "objects")
+    with putting(store, tmp_path / "quarantine", threads=1) as (putters, wait_for):
+        for count, job in enumerate(jobs(300), start=1):
+            putters.submit(job)
+            wait_for(count)
+
+
+def test_no_more_threads_are_started_than_the_pace_allows(tmp_path):
+    with scripted_store() as server:
+        server.mode = SILENT
+        with putting(server.opened(time_scale=0.005), tmp_path, threads=96) as (putters, wait_for):
+            for job in jobs(40):
+                putters.submit(job)
+            for _ in range(FEWEST):
+                server.arrived.acquire(timeout=60)
+            assert len(putters._threads) == FEWEST
+            server.mode = OK
+            wait_for(40)
+
+        assert len(server.objects) == 40
 
 
 @pytest.mark.parametrize("fault", [500, 503, 403, SILENT])

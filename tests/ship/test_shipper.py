@@ -5,7 +5,6 @@ import json
 import sqlite3
 import stat
 import uuid
-from dataclasses import replace
 
 import pytest
 
@@ -306,7 +305,7 @@ def test_the_chain_links_to_what_an_earlier_version_stored_in_other_words(tmp_pa
         """Build as an earlier version did, which did not know the operation's name."""
         built = real(ended, previous)
         data = built.data.replace(b'"operation":"chat"', b'"operation":null')
-        return replace(built, data=data, sha256=sha256_hex(data))
+        return built._replace(data=data, sha256=sha256_hex(data))
 
     monkeypatch.setattr(shipper_module, "build", older)
     ship_all(config, store)

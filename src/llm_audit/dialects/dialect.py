@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from llm_audit.dialects.json_values import JsonObject
 from llm_audit.dialects.usage import NO_USAGE
@@ -14,8 +14,7 @@ FINISH_REASON_LIMIT = 64
 """Finish reasons kept: vLLM takes up to 16,384 choices, and the record's head has a limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a reply says, in one piece or put together from a stream."""
 
     served: str | None = None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from llm_audit.record.schema import ErrorInfo, ModelNames, Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Interpretation:
+class Interpretation(NamedTuple):
     """Derived fields of one exchange; whatever could not be made out is None or empty, never a guess.
 
     Every string in it can be encoded as UTF-8, every number as JSON.

@@ -84,9 +84,10 @@ def conversation_of_batch(messages: list[Any]) -> Iterator[str]:
 def message_line(message: JsonObject) -> str:
     """``role: text`` of one message, with the tools that it calls."""
     said = content_text(message.get("content"))
-    calls = tool_calls_text(message.get("tool_calls"))
-    joined = "\n".join(piece for piece in (said, calls) if piece)
-    return f"{short(message.get('role')) or '?'}: {joined}"
+    calls = message.get("tool_calls")
+    if calls:
+        said = "\n".join(filter(None, (said, tool_calls_text(calls))))
+    return f"{short(message.get('role')) or '?'}: {said}"
 
 
 def content_text(content: Any) -> str:

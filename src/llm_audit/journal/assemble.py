@@ -14,6 +14,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from llm_audit.journal.frames import (
     MORE,
@@ -105,8 +106,7 @@ class Gathered:
             self.gap = self.whole = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An exchange that is over, still as references."""
 
     sequence: int

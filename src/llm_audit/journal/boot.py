@@ -15,7 +15,7 @@ from llm_audit.journal.frames import (
     Kind,
     decode_end,
     decode_file_header,
-    split_start,
+    start_length,
 )
 from llm_audit.journal.model import Opening, RecordSettings
 from llm_audit.journal.openings import SegmentOpening, decode_close
@@ -178,7 +178,7 @@ class BootReader:
             return
         payload = segment.scan.view[start : start + frame.length]
         if kind in _STARTS:
-            assembly.frame(frame, len(split_start(kind, payload)[1]))
+            assembly.frame(frame, max(0, frame.length - start_length(kind, payload)))
         elif kind == _END:
             assembly.end(frame, decode_end(payload, frame.mono_ns))
         elif kind == Kind.CLOSE:

@@ -64,10 +64,14 @@ MORE = 2
 """Flag: the piece goes on in the exchange's next frame (it was longer than a frame may be)."""
 
 _START = Struct("<16sQQB8I")
+_LENGTHS = Struct("<33x8I")
+"""The lengths in ``_START`` alone."""
 _ABSENT = 0xFFFFFFFF
 _IDENTITY_CODES = {IdentitySource.CLAIMED: 0, IdentitySource.KEY: 1, IdentitySource.GATEWAY: 2}
 _IDENTITIES = {code: identity for identity, code in _IDENTITY_CODES.items()}
 _STATUS = Struct("<HI")
+_START_SIZE, _STATUS_SIZE = _START.size, _STATUS.size
+_RESPONSE = int(Kind.RESPONSE)  # an attribute of an enumeration costs ten times a global
 
 _END = Struct("<QIBBHQ16s")
 _OUTCOME_CODES = {
@@ -217,12 +221,13 @@ def decode_request_start(start: Buffer) -> RequestStart:
     """Read what ``encode_request_start`` gave."""
     request_id, wall, mono, identity, *lengths = _START.unpack_from(start)
     at = _START.size
+    data = bytes(start)
     parts: list[bytes | None] = []
     for length in lengths:
         if length == _ABSENT:
             parts.append(None)
             continue
-        parts.append(bytes(start[at : at + length]))
+        parts.append(data[at : at + length])
         at += length
     method, target, lines, address, key_id, source, user, request_type = parts
     return RequestStart(
@@ -257,11 +262,16 @@ def decode_response_start(start: Buffer) -> ResponseStart:
 
 def split_start(kind: int, payload: memoryview) -> tuple[memoryview, memoryview]:
     """Part a REQUEST or RESPONSE payload into its start, which says its own length, and its piece of the body."""
-    if kind == Kind.RESPONSE:
-        cut = _STATUS.size + _STATUS.unpack_from(payload)[1]
-    else:
-        cut = _START.size + sum([n for n in _START.unpack_from(payload)[4:] if n != _ABSENT])
+    cut = start_length(kind, payload)
     return payload[:cut], payload[cut:]
+
+
+def start_length(kind: int, payload: memoryview) -> int:
+    """Bytes that a REQUEST or RESPONSE payload's start takes, by what it says itself."""
+    if kind == _RESPONSE:
+        return _STATUS_SIZE + int(_STATUS.unpack_from(payload)[1])
+    # Each absent part counts as ``_ABSENT``, and all others together are less than that.
+    return _START_SIZE + int(sum(_LENGTHS.unpack_from(payload)) % _ABSENT)
 
 
 # END.

@@ -10,8 +10,8 @@ Clocks: ``*_ns`` named *mono* count on the writer's monotonic clock and mean som
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from llm_audit.record.schema import ErrorInfo, IdentitySource, Outcome
 
@@ -41,8 +41,7 @@ class Durability(IntEnum):
     """Power loss: callbacks wait for a (grouped) fdatasync."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordSettings:
+class RecordSettings(NamedTuple):
     """The settings that shape a record, written into every segment's OPEN frame.
 
     So a record is a function of its frames (invariant 5), even when a later process with other settings
@@ -55,8 +54,7 @@ class RecordSettings:
     proxy_version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(NamedTuple):
     """A boot of a writer: one process's life with one journal directory."""
 
     writer_id: str
@@ -65,8 +63,7 @@ class Opening:
     opened_wall_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class RequestStart:
+class RequestStart(NamedTuple):
     """The REQUEST frame without its body: what came, credentials already replaced."""
 
     request_id: bytes
@@ -87,16 +84,14 @@ class RequestStart:
     """What the gate accepted; None in refusals where the header was unusable."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseStart:
+class ResponseStart(NamedTuple):
     """The RESPONSE frame without its body piece: status and header lines as received."""
 
     status: int
     header_lines: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """The END frame. ``sequence`` is assigned by the writer, gapless within a boot, from 0."""
 
     sequence: int
@@ -110,16 +105,14 @@ class End:
     """True where ``AUDIT_WHEN_FULL=pass`` let bytes through that the journal could not take."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """One piece of a response body as it was received from upstream."""
 
     mono_ns: int
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class EndedExchange:
+class EndedExchange(NamedTuple):
     """One exchange as the reader gives it, in order of sequence; whole, or damaged with a reason."""
 
     opening: Opening

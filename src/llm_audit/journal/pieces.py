@@ -16,6 +16,7 @@ from llm_audit.journal.frames import HEADER_SIZE, WHOLE_HEADER, Kind, split_star
 from llm_audit.journal.model import Chunk
 
 _OFFSET = (1 << SEGMENT_SHIFT) - 1
+_STARTS = frozenset((int(Kind.REQUEST), int(Kind.RESPONSE)))
 Segments = Mapping[int, MappedSegment]
 
 
@@ -34,7 +35,7 @@ def payload_of(segments: Segments, ref: int) -> tuple[int, int, memoryview]:
 
 def _piece(segments: Segments, ref: int) -> tuple[int, bytes]:
     kind, mono_ns, payload = payload_of(segments, ref)
-    if kind in (Kind.REQUEST, Kind.RESPONSE):
+    if kind in _STARTS:
         payload = split_start(kind, payload)[1]
     return mono_ns, bytes(payload)
 
@@ -99,5 +100,9 @@ class ResponseChunks(Sequence[Chunk]):
         return Chunk(mono_ns, b"".join(parts))
 
     def __iter__(self) -> Iterator[Chunk]:
-        for at in range(len(self)):
-            yield self[at]
+        if isinstance(self._starts, range):  # none is split
+            for ref in self._refs:
+                yield Chunk(*_piece(self._segments, ref))
+        else:
+            for at in range(len(self)):
+                yield self[at]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -153,8 +152,7 @@ def run_lengths(times: tuple[int, ...]) -> list[int] | list[list[int]]:
 def without_bodies(record: Record) -> Record:
     """Give the same record with both bodies and the assembled reply left out; digests stay."""
     response = record.response
-    return replace(
-        record,
-        request=replace(record.request, body=None),
-        response=None if response is None else replace(response, body=None, assembled=None),
+    return record._replace(
+        request=record.request._replace(body=None),
+        response=None if response is None else response._replace(body=None, assembled=None),
     )

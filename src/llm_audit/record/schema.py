@@ -7,9 +7,8 @@ can stop early (see ``encoding``). Times are UTC; durations are whole millisecon
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 SCHEMA_VERSION = 1
 """Raised when a member changes its meaning; adding one does not raise it."""
@@ -37,32 +36,28 @@ class IdentitySource(StrEnum):
     GATEWAY = "gateway"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who says that the caller is who it claims to be, and by which key."""
 
     source: IdentitySource
     key_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorInfo:
+class ErrorInfo(NamedTuple):
     """What went wrong, in the words of whoever reported it (the proxy, or the model server)."""
 
     type: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModelNames:
+class ModelNames(NamedTuple):
     """``gen_ai.request.model`` and ``gen_ai.response.model``."""
 
     requested: str | None = None
     served: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens as the model server counted them; None where it did not say."""
 
     input_tokens: int | None = None
@@ -72,16 +67,14 @@ class Usage:
     reasoning_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(NamedTuple):
     """The calling machine: address as seen (or as the gateway vouches), and its user agent."""
 
     address: str | None
     user_agent: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class WriterPosition:
+class WriterPosition(NamedTuple):
     """Where the record stands in its writer's chain: gapless sequence, digest of the record before."""
 
     id: str
@@ -94,8 +87,7 @@ Headers = tuple[tuple[str, str], ...]
 """Header fields as received, in order; credentials replaced; bytes above 0x7F as latin-1."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestPart:
+class RequestPart(NamedTuple):
     """The request as it came: ``body`` is exact, after transfer decoding, before content decoding.
 
     ``body`` is None where ``AUDIT_CONTENT`` or a refusal keeps it out; ``sha256`` and ``byte_count`` always
@@ -112,8 +104,7 @@ class RequestPart:
     body: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class ResponsePart:
+class ResponsePart(NamedTuple):
     """The response as it came from upstream (or from the proxy, where it refused)."""
 
     headers: Headers
@@ -125,8 +116,7 @@ class ResponsePart:
     body: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One exchange, complete."""
 
     request_id: str

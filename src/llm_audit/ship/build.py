@@ -6,9 +6,8 @@ The frames, the writer's opening and the digest of the record before give the sa
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from llm_audit.dialects.interpret import interpret
 from llm_audit.dialects.interpretation import Interpretation
@@ -40,8 +39,7 @@ TRUNCATED = "truncated"
 """``error.type`` where ``AUDIT_WHEN_FULL=pass`` let bytes through that the journal could not take."""
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltRecord:
+class BuiltRecord(NamedTuple):
     """A record ready to be stored: its bytes, their digest, and where it goes."""
 
     data: bytes
@@ -89,15 +87,15 @@ def build_stub(ended: EndedExchange, previous_sha256: str | None, reason: str) -
     asked = _Asked.of(ended.request, b"") if ended.request else _NOTHING_ASKED
     error = ErrorInfo(QUARANTINED, encodable(reason))
     record = _record(ended, previous_sha256, asked, _NO_ANSWER, _NOTHING_DERIVED, error)
-    return _built(ended, replace(record, request=replace(record.request, body=None)), is_stub=True)
+    return _built(ended, record._replace(request=record.request._replace(body=None)), is_stub=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(NamedTuple):
     """The request: what its frames say of it, taken apart."""
 
     headers: Headers
-    content_type: str | None
+    first: Mapping[str, str]
+    """The first value of each header, by lower-case name."""
     method: str | None
     path: str | None
     query: str | None
@@ -109,7 +107,7 @@ class _Asked:
         path, mark, query = encodable(request.target).partition("?")
         return cls(
             headers=headers,
-            content_type=first_value(headers, "content-type"),
+            first=first_values(headers),
             method=encodable(request.method) or None,
             path=path or None,
             query=query if mark else None,
@@ -117,13 +115,12 @@ class _Asked:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(NamedTuple):
     """The response, joined: what its frames say of it."""
 
     start: ResponseStart | None
     headers: Headers
-    content_type: str | None
+    first: Mapping[str, str]
     body: bytes
     chunk_times_ms: tuple[int, ...]
 
@@ -136,11 +133,11 @@ class _Answer:
                 pieces.append(chunk.data)
                 times.append(_ms_between(started_mono_ns, chunk.mono_ns))
         headers = header_fields(start.header_lines) if start else ()
-        return cls(start, headers, first_value(headers, "content-type"), b"".join(pieces), tuple(times))
+        return cls(start, headers, first_values(headers), b"".join(pieces), tuple(times))
 
 
-_NOTHING_ASKED = _Asked((), None, None, None, None, b"")
-_NO_ANSWER = _Answer(None, (), None, b"", ())
+_NOTHING_ASKED = _Asked((), {}, None, None, None, b"")
+_NO_ANSWER = _Answer(None, (), {}, b"", ())
 _NOTHING_DERIVED = Interpretation(
     operation=None,
     model=ModelNames(),
@@ -186,7 +183,7 @@ def _record(
         response_preview=fit_preview(derived.response_preview),
         client=Client(
             _text(request.client_address if request else None) or None,
-            first_value(asked.headers, "user-agent"),
+            asked.first.get("user-agent"),
         ),
         writer=WriterPosition(opening.writer_id, opening.boot, ended.sequence, previous_sha256),
         proxy_version=opening.settings.proxy_version,
@@ -201,7 +198,7 @@ def _request_part(asked: _Asked, *, is_kept: bool) -> RequestPart:
         path=asked.path,
         query=asked.query,
         headers=asked.headers,
-        content_type=asked.content_type,
+        content_type=asked.first.get("content-type"),
         byte_count=len(asked.body),
         sha256=sha256_hex(asked.body),
         body=asked.body if is_kept else None,
@@ -213,7 +210,7 @@ def _response_part(answer: _Answer, end: End | None, derived: Interpretation) ->
         return None
     return ResponsePart(
         headers=answer.headers,
-        content_type=answer.content_type,
+        content_type=answer.first.get("content-type"),
         byte_count=len(answer.body),
         delivered_bytes=end.delivered_bytes if end else None,
         sha256=sha256_hex(answer.body),
@@ -225,14 +222,14 @@ def _response_part(answer: _Answer, end: End | None, derived: Interpretation) ->
 def _interpret(asked: _Asked, answer: _Answer, preview_chars: int) -> Interpretation:
     return interpret(
         path=asked.path or "",
-        request_content_type=asked.content_type,
-        request_encoding=first_value(asked.headers, "content-encoding"),
+        request_content_type=asked.first.get("content-type"),
+        request_encoding=asked.first.get("content-encoding"),
         request_body=asked.body,
         status=answer.start.status if answer.start else None,
-        response_content_type=answer.content_type,
-        response_encoding=first_value(answer.headers, "content-encoding"),
+        response_content_type=answer.first.get("content-type"),
+        response_encoding=answer.first.get("content-encoding"),
         response_body=answer.body,
-        response_metadata=first_value(answer.headers, "metadata"),
+        response_metadata=answer.first.get("metadata"),
         preview_chars=preview_chars,
     )
 
@@ -247,7 +244,7 @@ def _as_set(record: Record, content: str, end: End) -> Record:
     error = record.error
     if error is not None and end.error is None and not end.truncated:
         error = ErrorInfo(error.type, "(not kept: AUDIT_CONTENT=none)")
-    return replace(record, prompt_preview=None, response_preview=None, error=error)
+    return record._replace(prompt_preview=None, response_preview=None, error=error)
 
 
 def _error(end: End, interpreted: ErrorInfo | None) -> ErrorInfo | None:
@@ -281,12 +278,17 @@ def _request_id(ended: EndedExchange) -> str:
     """Give the id as 8-4-4-4-12; where none can be read, one made from the place in the chain (RFC 9562, UUIDv8)."""
     raw = ended.request.request_id if ended.request else ended.request_id
     if raw is not None:
-        return str(uuid.UUID(bytes=raw))
+        return _dashed(raw.hex())
     place = f"{ended.opening.writer_id}/{ended.opening.boot}/{ended.sequence}"
     digest = bytearray(bytes.fromhex(sha256_hex(place.encode()))[:16])
     digest[6] = digest[6] & 0x0F | 0x80
     digest[8] = digest[8] & 0x3F | 0x80
-    return str(uuid.UUID(bytes=bytes(digest)))
+    return _dashed(digest.hex())
+
+
+def _dashed(digits: str) -> str:
+    """Write 32 hexadecimal digits as a UUID is written (RFC 9562, section 4)."""
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _ms_between(from_ns: int, to_ns: int) -> int:
@@ -295,7 +297,7 @@ def _ms_between(from_ns: int, to_ns: int) -> int:
 
 
 def _text(value: str | None) -> str | None:
-    return None if value is None else encodable(value)
+    return value if value is None or value.isascii() else encodable(value)
 
 
 def encodable(text: str) -> str:
@@ -307,17 +309,10 @@ def encodable(text: str) -> str:
 
 def header_fields(lines: bytes) -> Headers:
     """Read ``name: value`` lines, each ended by CRLF, in order; bytes as latin-1 (RFC 9110, section 5.5)."""
-    fields = []
-    for line in lines.decode("latin-1").split("\r\n"):
-        if line:
-            name, _, value = line.partition(":")
-            fields.append((name, value.strip(" \t")))
-    return tuple(fields)
+    parted = [line.partition(":") for line in lines.decode("latin-1").split("\r\n") if line]
+    return tuple([(name, value.strip(" \t")) for name, _, value in parted])
 
 
-def first_value(headers: Headers, name: str) -> str | None:
-    """Give the first field of that (lower-case) name, None where there is none."""
-    for field, value in headers:
-        if len(field) == len(name) and field.lower() == name:
-            return value
-    return None
+def first_values(headers: Headers) -> Mapping[str, str]:
+    """Give the first value of each field, by its name in lower case."""
+    return {name.lower(): value for name, value in reversed(headers)}

@@ -14,8 +14,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 FORMAT_VERSION = 1
 KEEP_MS = 48 * 3600 * 1000
@@ -55,8 +55,7 @@ class LedgerError(Exception):
     """The ledger cannot be opened or written; the message says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
+class StoredRecord(NamedTuple):
     """One record in the store: its place in the chain, its digest as it lies there, its key and bytes."""
 
     writer: str
@@ -67,8 +66,7 @@ class StoredRecord:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """Everything of a writer up to and including this place is stored; the digest there."""
 
     place: Place

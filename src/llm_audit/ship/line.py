@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from llm_audit.journal.model import EndedExchange
 from llm_audit.ship.ledger import Mark, Place
 
-WINDOW_RECORDS = 96
+WINDOW_RECORDS = 128
 """Records that may be out at a time, all writers together: built, and not yet in the ledger."""
 
 CAUTION = 128

@@ -3,36 +3,37 @@
 Threads rather than coroutines: a put blocks in Rust without the interpreter's lock, and costs less so (see
 ``store/objects.py``). A record whose store is away stays with its thread, which asks again and again; since
 only so many records are out at a time, memory stays flat meanwhile. Only a record that the store refuses for
-its own sake (too large) comes back unsettled, so that it blocks no thread.
+its own sake (too large) comes back unsettled, so that it blocks no thread. How many threads are awake is ``Pace``'s
+to say; the others are parked, or not yet started.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from llm_audit.ship.build import BuiltRecord
+from llm_audit.ship.pace import Pace
 from llm_audit.ship.quarantine import Quarantined, keep
 from llm_audit.ship.retry import RetryPolicy, Waiting
 from llm_audit.ship.storing import Storing, store_record
 from llm_audit.store.objects import ObjectRefusedError, ObjectStore, StoreError
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One record to store, and what to keep in quarantine before."""
 
     built: BuiltRecord
     quarantined: Quarantined | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """A job that has ended: stored, or refused by the store for good (``storing`` is None, ``refusal`` says why)."""
 
     job: Job
@@ -50,7 +51,7 @@ class Trouble:
 
 
 class Putters:
-    """A fixed number of threads, a queue before them and results behind them."""
+    """Up to a number of threads, a queue before them and results behind them."""
 
     def __init__(
         self,
@@ -61,20 +62,22 @@ class Putters:
         retry: RetryPolicy,
         on_settled: Callable[[], None],
     ) -> None:
-        """Start the threads. ``on_settled`` is called from them, whenever the first result is there to be taken."""
+        """``on_settled`` is called from the threads, whenever the first result is there to be taken."""
         self._store = store
         self._quarantine = quarantine
         self._waiting = Waiting(retry)
         self._on_settled = on_settled
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: deque[Job] = deque()
         self._settled: deque[Settled] = deque()
         self._trouble: Trouble | None = None
         self.error_count = 0
-        self._threads = [
-            threading.Thread(target=self._work, name=f"put-{n}", daemon=True) for n in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._pace = Pace(threads)
+        self._lock = threading.Lock()
+        """Guards the three below."""
+        self._threads: list[threading.Thread] = []
+        self._parked: list[threading.Semaphore] = []
+        """Those that parked last wake first: they are still warm."""
+        self._awake = 0
 
     @property
     def trouble(self) -> Trouble | None:
@@ -83,7 +86,8 @@ class Putters:
 
     def submit(self, job: Job) -> None:
         """Hand a job to the threads."""
-        self._jobs.put(job)
+        self._jobs.append(job)
+        self._wake_one()  # under its lock: a thread that parks meanwhile either sees the job or is woken
 
     def take_settled(self) -> list[Settled]:
         """Take all results so far."""
@@ -95,14 +99,31 @@ class Putters:
     def stop(self, timeout_s: float) -> None:
         """End the threads; a put that is under way may outlive the time limit, and is then left to itself."""
         self._waiting.stop()
-        for _ in self._threads:
-            self._jobs.put(None)
+        with self._lock:
+            for turn in self._parked:
+                turn.release()
+            self._parked.clear()
         deadline = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
+    def _wake_one(self) -> None:
+        """Let one more thread work, if the pace allows and there is a job for it."""
+        with self._lock:
+            if self._awake >= self._pace.limit or not self._jobs or self._waiting.is_stopped:
+                return
+            self._awake += 1
+            if self._parked:
+                self._parked.pop().release()
+                return
+            name = f"put-{len(self._threads)}"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            self._threads.append(thread)
+        thread.start()
+
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None and not self._waiting.is_stopped:
+        turn = threading.Semaphore(0)
+        while (job := self._next(turn)) is not None:
             settled = self._settle(job)
             if settled is None:
                 return
@@ -111,11 +132,28 @@ class Putters:
             self._settled.append(settled)
             if was_empty:
                 self._on_settled()
+            if self._jobs and self._awake < self._pace.limit:
+                self._wake_one()
+
+    def _next(self, turn: threading.Semaphore) -> Job | None:
+        """Take a job, or park until there is one for this thread; None once all is stopped."""
+        while not self._waiting.is_stopped:
+            if self._awake <= self._pace.limit:
+                with suppress(IndexError):
+                    return self._jobs.popleft()
+            with self._lock:
+                if self._waiting.is_stopped or (self._jobs and self._awake <= self._pace.limit):
+                    continue
+                self._awake -= 1
+                self._parked.append(turn)
+            turn.acquire()
+        return None
 
     def _settle(self, job: Job) -> Settled | None:
         """Try until it is stored or refused; None where all was stopped before."""
         attempt = 0
         while not self._waiting.is_stopped:
+            began = time.perf_counter()
             try:
                 if job.quarantined is not None:
                     keep(self._quarantine, job.quarantined)
@@ -129,6 +167,7 @@ class Putters:
             else:
                 self._trouble = None
                 self._waiting.succeeded()
+                self._pace.took(time.perf_counter() - began, more_waiting=bool(self._jobs))
                 return Settled(job, storing)
         return None
 

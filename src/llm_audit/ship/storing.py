@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -25,8 +25,7 @@ _WRITER = re.compile(rb',"writer":(\{[^{}]*\})')
 """The writer in an object's head. Inside a JSON string every quote is escaped, so no text can look like it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Storing:
+class Storing(NamedTuple):
     """What became of one record; ``adopted`` where it was there already."""
 
     stored: StoredRecord

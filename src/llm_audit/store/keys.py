@@ -22,6 +22,9 @@ _KEY = re.compile(
     rf"(?:~(?P<writer>{_WRITER})-(?P<boot>\d+)-(?P<sequence>\d+))?)\.json",
     re.ASCII,
 )
+_PLAIN_KEY = re.compile(r"[\w~-][\w~.-]*(?:/[\w~-][\w~.-]*)*", re.ASCII)
+"""What nearly every key looks like: one look tells that ``check_key`` has nothing to say."""
+_KEY_LIMIT = 1024
 _MS_PER_DAY = 86_400_000
 
 
@@ -96,13 +99,15 @@ def check_key(key: str) -> str:
     Raises ValueError for an empty key, empty or dot segments, a segment that begins with a dot (the folder's
     own files do), a backslash, a control character, or more than 1,024 bytes (Amazon S3's limit).
     """
+    if len(key) <= _KEY_LIMIT and _PLAIN_KEY.fullmatch(key):
+        return key
     segments = key.split("/")
     if (
         not all(segments)
         or any(segment.startswith(".") for segment in segments)
         or "\\" in key
         or not key.isprintable()
-        or len(key.encode("utf-8", "replace")) > 1024
+        or len(key.encode("utf-8", "replace")) > _KEY_LIMIT
     ):
         raise ValueError(
             f"{key[:256]!r} cannot name an object: expected words joined by single slashes, none starting with a dot"

@@ -6,6 +6,7 @@ that changed on the way. obstore's own retries are off: whoever calls knows bett
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,6 +65,9 @@ class S3Objects:
 
     def __init__(self, bucket: str, settings: S3Settings, *, time_scale: float = 1.0) -> None:
         """Open the bucket; no request is made. ``time_scale`` stretches or shrinks every time limit."""
+        # obstore's own threads do sockets and nothing else: one does 3,000 puts a second with ease, and several
+        # would only wake each other (12 µs a put). Read once, when the first request of the process is made.
+        os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
         self._bucket = bucket
         self._classes = [
             (limit, _client(bucket, settings, timeout * time_scale)) for limit, timeout in _TIMEOUTS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -46,9 +45,9 @@ def test_raw_gives_the_exact_bodies_and_says_on_stderr_what_they_are(tmp_path):
     recorded = Recorded(tmp_path)
     plain = record(1)
     asked, answered = b"\xff\x00 asked", "{é\u2028}".encode()
-    request = replace(plain.request, body=asked, sha256=sha256_hex(asked))
-    response = replace(plain.response, body=answered, sha256="0" * 64)
-    recorded.keep([replace(plain, request=request, response=response)])
+    request = plain.request._replace(body=asked, sha256=sha256_hex(asked))
+    response = plain.response._replace(body=answered, sha256="0" * 64)
+    recorded.keep([plain._replace(request=request, response=response)])
     result = recorded.run("show", request_id(1), "--raw")
     assert result.stdout_bytes == asked + answered
     assert "request: 8 bytes, sha256 matches the record" in result.stderr
@@ -58,7 +57,7 @@ def test_raw_gives_the_exact_bodies_and_says_on_stderr_what_they_are(tmp_path):
 
 
 def test_two_calls_with_one_id_are_both_shown(recorded):
-    second = replace(record(1), user="bob", started_at_ms=record(1).started_at_ms + 5000)
+    second = record(1)._replace(user="bob", started_at_ms=record(1).started_at_ms + 5000)
     recorded.keep([second], name=f"{request_id(1)}~w-1-3-9")
     lines = recorded.run("show", request_id(1), "--json").stdout.splitlines()
     assert [json.loads(line)["user"] for line in lines] == ["ada", "bob"]
@@ -91,7 +90,7 @@ def test_a_call_that_is_not_indexed_is_found_by_the_time_in_its_id(tmp_path, day
     recorded = Recorded(tmp_path)
     made_ms = record(1).started_at_ms + days * 86_400_000
     uuid = f"{made_ms:012x}"
-    one = replace(record(1), request_id=f"{uuid[:8]}-{uuid[8:]}-7000-8000-000000000001")
+    one = record(1)._replace(request_id=f"{uuid[:8]}-{uuid[8:]}-7000-8000-000000000001")
     recorded.keep([one], is_indexed=False)
     result = recorded.run("show", one.request_id)
     assert result.exit_code == 0
@@ -113,7 +112,7 @@ def test_hostile_text_in_a_body_reaches_no_terminal(tmp_path):
     recorded = Recorded(tmp_path)
     body = json.dumps({"messages": [{"role": "u\x1bser", "content": "a\x1b[2Jb\u202ec\nd\te"}]}).encode()
     plain = record(1)
-    recorded.keep([replace(plain, request=replace(plain.request, body=body))])
+    recorded.keep([plain._replace(request=plain.request._replace(body=body))])
     text = recorded.run("show", request_id(1)).stdout
     assert not {"\x1b", "\u202e"} & set(text)
     assert "u\\x1bser\na\\x1b[2Jb\\u202ec\nd" in text
