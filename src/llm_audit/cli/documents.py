@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from llm_audit.cli.lambda_bundle import HANDLER_PATH, bundle
 from llm_audit.cli.main import main
 from llm_audit.cli.settings_table import SETTINGS
 
@@ -101,6 +102,7 @@ def pages(root: Path) -> dict[str, str]:
     return {
         "docs/settings.md": settings_page(),
         "docs/cli.md": commands_page(),
+        HANDLER_PATH: bundle(),
         **({"README.md": readme_page(text)} if text else {}),
     }
 

@@ -2,7 +2,8 @@
 
 The object is hashed as it is read. A small one is parsed at once. A large one is never held: its bytes run
 through ``BodySkipper``, which keeps the document and leaves out, unread and at the speed of a regular
-expression, the values that may be large (``SKIPPED``). So a 300 MB object costs a few chunks of memory.
+expression, the values that may be large (``SKIPPED``), and the ends of texts longer than any of ours
+(``TEXT_LIMIT``). So a 300 MB object costs a few chunks of memory, wherever its size lies.
 
 The object's members have a fixed order, but nothing here leans on it: bodies are skipped wherever they stand.
 """
@@ -24,6 +25,9 @@ WHOLE_LIMIT = 256 * 1024
 
 KEPT_LIMIT = 2 * 1024 * 1024
 """A document whose part outside the bodies is larger is none of ours: its head has at most 256 KiB."""
+
+TEXT_LIMIT = 256 * 1024
+"""Bytes kept of a text outside the bodies: a document's whole head has no more. Items keep far less of any."""
 
 SKIPPED = frozenset({b'"bodyText"', b'"bodyBase64"', b'"assembled"'})
 """Members of ``request`` and ``response`` whose values are left out (read as null)."""
@@ -91,6 +95,7 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 _TOKEN = re.compile(rb'[ \t\r\n]++|"(?:[^"\\]++|\\.)*+"|[{}\[\],:]|[^\s{}\[\],:"]++', re.DOTALL)
+_LONG_TEXT = re.compile(rb'"(?:[^"\\]++|\\u[0-9A-Fa-f]{4}|\\[^u])*+', re.DOTALL)
 _STRING_REST = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _BOUNDARY = re.compile(rb'["{}\[\],]')
 
@@ -134,6 +139,9 @@ class BodySkipper:
     def _keep(self, data: bytes, position: int) -> tuple[int, bool]:
         """Copy one token; stuck at the end, or at a string whose end is still to come."""
         match = _TOKEN.match(data, position)
+        end = match.end() if match else len(data)
+        if end - position > TEXT_LIMIT and data[position : position + 1] == b'"':
+            return self._keep_beginning(data, position), False
         if match is None:
             return position, True
         token = match.group()
@@ -153,6 +161,18 @@ class BodySkipper:
                 self._kept += b"null"
                 self._is_skipping, self._skip_depth = True, 0
         return match.end(), False
+
+    def _keep_beginning(self, data: bytes, position: int) -> int:
+        """Copy the first part of a long text, up to the end of a character; its rest is skipped."""
+        match = _LONG_TEXT.match(data, position, position + TEXT_LIMIT)
+        assert match is not None
+        end = match.end()
+        while data[end] & 0xC0 == 0x80:  # a byte within a UTF-8 character (RFC 3629 section 3)
+            end -= 1
+        self._kept += data[position:end] + b'"'
+        self._last_string = b""
+        self._is_skipping, self._skip_depth, self._in_skipped_string = True, 0, True
+        return end
 
     def _is_at_large_value(self) -> bool:
         return self._brackets == b"{{" and self._names[0] in _PARENTS and self._names[1] in SKIPPED

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from itertools import islice
-from typing import Protocol
+from typing import Literal, Protocol
 
 from llm_audit.index.schema import Item, ItemSettings, NotAnAuditDocumentError, item_from_document
 from llm_audit.ingest.documents import read_head
@@ -33,8 +33,36 @@ class Notification:
     key: str
 
 
+class ObjectGoneError(Exception):
+    """The object was deleted since it was notified of: nothing is left to be read, now or later."""
+
+
 OpenObject = Callable[[Notification], Iterable[bytes]]
-"""Opens an object as pieces of bytes; whatever it raises counts as an error of that object alone."""
+"""Opens an object as pieces of bytes. What raises ObjectGoneError is skipped; whatever else it raises counts as an
+error of that object alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Objects that did not become items, and why, in words that hold nothing of their content."""
+
+    outcome: Literal["skipped", "failed"]
+    notifications: tuple[Notification, ...]
+    reason: str
+
+
+Report = Callable[[Trouble], None]
+"""Is told of each trouble as it comes, perhaps in several threads."""
+
+
+def log_trouble(trouble: Trouble) -> None:
+    """Say it through ``logging``: what runs on one machine has no other way."""
+    level = logging.WARNING if trouble.outcome == "skipped" else logging.ERROR
+    if len(trouble.notifications) == 1:
+        (one,) = trouble.notifications
+        logger.log(level, "%s %a in %s: %s", trouble.outcome, one.key, one.bucket, trouble.reason)
+    else:
+        logger.log(level, "%s %d objects: %s", trouble.outcome, len(trouble.notifications), trouble.reason)
 
 
 class ItemWriter(Protocol):
@@ -81,19 +109,22 @@ def ingest(
     *,
     batch_size: int = WRITE_BATCH,
     readers: int = 1,
+    report: Report = log_trouble,
 ) -> IngestResult:
     """Work through all notifications, whatever happens to single ones; never raises for one of them.
 
-    What is no audit document is skipped and logged; what could not be read or written is in ``failed``, and
-    the caller sees to it that it comes again. ``readers`` threads read objects at once: a bucket answers
+    What is no audit document, or gone, is skipped and reported; what could not be read or written is reported and
+    in ``failed``, and the caller sees to it that it comes again. ``readers`` threads read objects at once: a bucket answers
     after milliseconds, so one alone would read a hundred a second; ``open_object`` is then called in threads.
     """
     written, skipped = 0, 0
     failed: list[Notification] = []
-    for batch in read_objects(notifications, open_object, settings, batch_size=batch_size, readers=readers):
+    for batch in read_objects(
+        notifications, open_object, settings, batch_size=batch_size, readers=readers, report=report
+    ):
         skipped += batch.skipped
         failed += batch.failed
-        if _put(index, batch.items):
+        if _put(index, batch, report):
             written += len(batch.items)
         else:
             failed += batch.read
@@ -117,9 +148,10 @@ def read_objects(
     *,
     batch_size: int = WRITE_BATCH,
     readers: int = 1,
+    report: Report = log_trouble,
 ) -> Iterator[ReadBatch]:
     """Read objects batch by batch, several at once; raises only what going through ``notifications`` raises."""
-    read = partial(_read, open_object=open_object, settings=settings)
+    read = partial(_read, open_object=open_object, settings=settings, report=report)
     source = iter(notifications)
     with ThreadPoolExecutor(readers, thread_name_prefix="ingest") as pool:
         # Threads start when work is first given to them: one reader needs none.
@@ -141,25 +173,25 @@ class _Unusable(Enum):
 
 
 def _read(
-    notification: Notification, *, open_object: OpenObject, settings: ItemSettings | None
+    notification: Notification, *, open_object: OpenObject, settings: ItemSettings | None, report: Report
 ) -> Item | _Unusable:
     key, bucket = notification.key, notification.bucket
     try:
         head = read_head(open_object(notification))
         return item_from_document(head.document, bucket, key, head.sha256, settings)
-    except NotAnAuditDocumentError as error:
-        logger.warning("skipped %a in %s: %s", key, bucket, error)
+    except (NotAnAuditDocumentError, ObjectGoneError) as error:
+        report(Trouble("skipped", (notification,), str(error)))
         return _Unusable.SKIPPED
     except Exception as error:  # noqa: BLE001 - one object that cannot be read must not stop the others
-        logger.error("cannot read %a in %s: %s", key, bucket, error)  # noqa: TRY400 - a traceback may hold content
+        report(Trouble("failed", (notification,), f"it cannot be read: {error}"))
         return _Unusable.FAILED
 
 
-def _put(index: ItemWriter, items: Sequence[Item]) -> bool:
+def _put(index: ItemWriter, batch: ReadBatch, report: Report) -> bool:
     try:
-        if items:
-            index.put(items)
+        if batch.items:
+            index.put(batch.items)
     except Exception as error:  # noqa: BLE001 - the rest of the event is still worked through
-        logger.error("the index did not take %d items: %s", len(items), error)  # noqa: TRY400 - a traceback may hold content
+        report(Trouble("failed", batch.read, f"the index did not take it: {error}"))
         return False
     return True
