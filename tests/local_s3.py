@@ -49,8 +49,8 @@ class LocalS3:
 
 
 @contextmanager
-def running_s3(log: Path, services: str = "s3") -> Iterator[LocalS3]:
-    """Start the server on a free port, wait until it answers, end it."""
+def running_s3(log: Path, services: str = "s3", **environment: str) -> Iterator[LocalS3]:
+    """Start the server on a free port, wait until it answers, end it; ``environment`` goes to it as well."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -62,6 +62,7 @@ def running_s3(log: Path, services: str = "s3") -> Iterator[LocalS3]:
         SFTP_ENABLED="0",
         IOT_MTLS_ENABLED="0",
         SERVICES=services,
+        **environment,
     )
     program = Path(sys.executable).parent / "ministack"
     with log.open("wb") as output:

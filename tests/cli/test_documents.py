@@ -3,12 +3,13 @@ from pathlib import Path
 import pytest
 
 from llm_audit.cli.documents import commands_page, pages, readme_page, settings_page
+from llm_audit.cli.lambda_bundle import HANDLER_PATH
 from llm_audit.cli.settings_table import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/settings.md", "docs/cli.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/settings.md", "docs/cli.md", HANDLER_PATH])
 def test_a_generated_document_says_what_the_code_says(name):
     wanted = pages(ROOT).get(name)
     if wanted is not None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from calls import record
 from llm_audit.index.schema import NotAnAuditDocumentError
-from llm_audit.ingest.documents import KEPT_LIMIT, WHOLE_LIMIT, BodySkipper, read_head
+from llm_audit.ingest.documents import KEPT_LIMIT, TEXT_LIMIT, WHOLE_LIMIT, BodySkipper, read_head
 from llm_audit.record.encoding import encode_record
 from llm_audit.record.schema import Record, RequestPart, ResponsePart
 
@@ -171,14 +171,40 @@ def test_an_object_that_is_large_outside_its_bodies_is_given_up_without_reading_
 
     def endless():
         nonlocal asked
-        yield b'{"a":"'
+        yield b'{"a":["'
         while True:
             asked += 1
-            yield b"x" * 65_536
+            yield (b"x" * 125 + b'","') * 512
 
     with pytest.raises(NotAnAuditDocumentError, match="outside the bodies"):
         read_head(endless())
     assert asked <= KEPT_LIMIT // 65_536 + 2
+
+
+@pytest.mark.parametrize("size", [1_000_000, 8_000_000])
+def test_a_text_of_any_length_outside_the_bodies_costs_no_more_than_its_beginning(size):
+    plain = json.loads(encode_record(record(1)))
+    plain["model"] = {"requested": "m" * size, "served": "é" * (size // 2)}
+    head = read_head(pieces(json.dumps(plain, ensure_ascii=False).encode(), 65_536))
+    requested, served = head.document["model"].pop("requested"), head.document["model"].pop("served")
+    assert (len(requested), set(requested)) == (TEXT_LIMIT - 1, {"m"})
+    assert TEXT_LIMIT // 2 - 1 <= len(served) <= TEXT_LIMIT // 2
+    assert set(served) == {"é"}
+    assert {**head.document, "model": None} == without_bodies({**plain, "model": None})
+
+
+@pytest.mark.parametrize("unit", ["a", "é", "\u2028", "\U0001f600", "\\", '"', "\n", "\x01"])
+@pytest.mark.parametrize("shift", range(7))
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_a_long_text_is_cut_between_characters_wherever_its_pieces_end(unit, shift, ascii_only):
+    text = "x" * shift + unit * (TEXT_LIMIT // 2)
+    data = json.dumps({"a": [text, 1], "b": text[:9]}, ensure_ascii=ascii_only).encode() + b" " * WHOLE_LIMIT
+    found = [skipped(data, size) for size in (len(data), 65_536, 10_007)]
+    assert found[0] == found[1] == found[2]
+    (kept, one), rest = found[0].values()
+    assert (one, rest) == (1, text[:9])
+    assert text.startswith(kept.encode("utf-8", "ignore").decode())
+    assert len(kept) >= min(len(text), TEXT_LIMIT // 12)
 
 
 def test_an_error_of_the_reader_passes_through():

@@ -95,7 +95,7 @@ def test_an_object_that_cannot_be_read_fails_alone(folder, index, caplog):
     result = ingest([call(folder, 1), missing, call(folder, 2)], opener(folder), index)
     assert result == IngestResult(written=2, failed=(missing,))
     assert len(index.query(Selection()).items) == 2
-    assert "cannot read 'logs/none.json' in audit" in caplog.text
+    assert "failed 'logs/none.json' in audit: it cannot be read" in caplog.text
 
 
 def test_a_document_of_a_later_version_is_an_error_so_that_it_comes_again(folder, index):

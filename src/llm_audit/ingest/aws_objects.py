@@ -7,6 +7,7 @@ retried by botocore, then by the service that invokes the function, and at last 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -45,7 +46,7 @@ class AuditObjects:
         """
         try:
             answer = self._client.get_object(Bucket=notification.bucket, Key=notification.key)
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:
                 yield from body.iter_chunks(CHUNK)
         except ClientError as error:
             if _code(error) == "NoSuchKey":
