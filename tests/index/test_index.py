@@ -10,18 +10,44 @@ from dataclasses import replace
 import pytest
 
 from calls import item, mixed_items, request_id
+from llm_audit.index.dynamodb import DynamoIndex
 from llm_audit.index.schema import keys
 from llm_audit.index.selection import Comparison, Condition, InvalidCursorError, Order, Selection
 from llm_audit.index.sqlite import SqliteIndex
+from llm_audit.index.tallies import Grouping, tally_items
 from llm_audit.record.schema import ModelNames
 
-BACKENDS = {"sqlite": lambda folder: SqliteIndex(folder / "audit.sqlite3")}
+
+def _sqlite(request, folder):
+    return SqliteIndex(folder / "audit.sqlite3")
+
+
+def _dynamodb(request, folder):
+    server = request.getfixturevalue("dynamodb")
+    return DynamoIndex(server.table(server.new_table()))
+
+
+BACKENDS = {"sqlite": _sqlite, "dynamodb": _dynamodb}
+
+FILLED = {SqliteIndex: 1000, DynamoIndex: 250}
+PLENTY = {SqliteIndex: 10_000, DynamoIndex: 1000}
+"""Items of an index, and of a large one; the local DynamoDB goes through the whole table for each question."""
 
 
 @pytest.fixture(params=BACKENDS)
 def index(request, tmp_path):
-    one = BACKENDS[request.param](tmp_path)
+    one = BACKENDS[request.param](request, tmp_path)
     yield one
+    one.close()
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def filled(request, tmp_path_factory):
+    """An index and the items in it, only read."""
+    one = BACKENDS[request.param](request, tmp_path_factory.mktemp("filled"))
+    items = mixed_items(1000)[: FILLED[type(one)]]
+    one.put(items)
+    yield one, items
     one.close()
 
 
@@ -70,15 +96,14 @@ SELECTIONS = [
 
 @pytest.mark.parametrize("order", Order)
 @pytest.mark.parametrize("selection", SELECTIONS, ids=str)
-def test_pages_put_together_are_the_selection_in_order(index, selection, order):
-    items = mixed_items(1000)
-    index.put(items)
+def test_pages_put_together_are_the_selection_in_order(filled, selection, order):
+    index, items = filled
     chosen = replace(selection, order=order)
     assert walked(index, chosen, 37) == expected(items, chosen)
 
 
-def test_ten_thousand_items_are_found_by_each_pattern(index):
-    items = mixed_items(10_000)
+def test_in_a_large_index_items_are_found_by_each_pattern(index):
+    items = mixed_items(PLENTY[type(index)])
     index.put(items)
     for selection in (
         Selection(source="billing"),
@@ -89,9 +114,8 @@ def test_ten_thousand_items_are_found_by_each_pattern(index):
         assert list(index.query(selection, limit=100).items) == expected(items, selection)[:100]
 
 
-def test_further_conditions_hold_on_whatever_path(index):
-    items = mixed_items(1000)
-    index.put(items)
+def test_further_conditions_hold_on_whatever_path(filled):
+    index, items = filled
     model = Condition(("model",), Comparison.EQUALS, "small")
     text = Condition(("promptPreview", "responsePreview"), Comparison.CONTAINS, "QUESTION 1")
     for order in Order:
@@ -151,47 +175,68 @@ def test_a_page_holds_at_least_one_item(index):
 def test_writing_an_item_again_replaces_it(index):
     index.put([item(1, model=ModelNames(None, "old"))])
     index.put([item(1, model=ModelNames(None, "new"))])
-    (only,) = index.get(request_id(1))
+    (only,) = index.query(Selection()).items
     assert only.model == "new"
 
 
-def test_a_call_is_found_by_its_id_and_two_calls_with_one_id_both(index):
+def test_an_item_is_found_by_what_makes_its_key(index):
     first = item(1)
     second = replace(first, stem=f"{request_id(1)}~w-1-3-9", started_at="2026-11-24T13:00:00.000Z")
-    index.put([first, second, item(2)])
-    assert index.get(request_id(1)) == (first, second)
-    assert index.get(second.stem) == (second,)
-    assert index.get("nothing") == ()
+    nobody = item(3, source=None)
+    index.put([first, second, nobody])
+    assert index.item_at("billing", first.started_at, first.stem) == first
+    assert index.item_at("billing", second.started_at, second.stem) == second
+    assert index.item_at(None, nobody.started_at, nobody.stem) == nobody
+    assert index.item_at("search", first.started_at, first.stem) is None
 
 
-RANGES = [
-    (None, None),
-    ("2026-11-24T12:00:00.400Z", None),
-    (None, "2026-11-24T12:00:00.400Z"),
-    ("2026-11-24T12:00:00.400Z", "2026-11-24T12:00:01.900Z"),
-    ("2026-11-25T00:00:00.000Z", None),
-]
+def test_what_arrives_is_told_once_whenever_it_began(index):
+    index.put([item(5)])
+    position = index.arrivals().position
+    assert index.arrivals(position).items == ()
+    index.put([item(9), item(2)])
+    first = index.arrivals(position)
+    assert {one.request_id for one in first.items} == {request_id(9), request_id(2)}
+    index.put([item(3)])
+    second = index.arrivals(first.position)
+    assert [one.request_id for one in second.items] == [request_id(3)]
+    assert index.arrivals(second.position).items == ()
+    assert {first.partial, second.partial} == {False}
+    assert index.poll_seconds > 0
 
 
-@pytest.mark.parametrize(("since", "until"), RANGES)
-def test_every_item_of_a_range_of_time_comes(index, since, until):
-    items = mixed_items(2500)
-    index.put(items)
-    found = list(index.items(since, until))
-    assert set(found) == set(expected(items, Selection(since=since, until=until)))
+def test_following_begins_with_an_empty_index(index):
+    position = index.arrivals().position
+    index.put([item(1)])
+    assert [one.request_id for one in index.arrivals(position).items] == [request_id(1)]
 
 
-def test_items_of_one_call_under_two_sources_both_come_also_where_a_page_ends(index):
-    items = [one for n in range(1200) for one in (item(n), item(n, source="other"))]
-    index.put(items)
-    assert set(index.items()) == set(items)
+def test_what_arrives_in_a_rush_is_told_part_by_part(index):
+    position = index.arrivals().position
+    index.put(mixed_items(30))
+    told = []
+    while found := index.arrivals(position, limit=7):
+        if not found.items:
+            break
+        assert len(found.items) <= 7
+        told += found.items
+        position = found.position
+    assert sorted(told, key=str) == sorted(mixed_items(30), key=str)
 
 
-def test_items_that_are_put_while_all_are_read_hide_no_other(index):
-    items = mixed_items(3000)
-    index.put(items[:2500])
-    walk = index.items()
-    seen = {next(walk)}
-    index.put(items[2500:])
-    seen.update(walk)
-    assert set(items[:2500]) <= seen <= set(items)
+def test_counts_are_what_a_plain_count_gives(filled):
+    index, items = filled
+    for selection in (Selection(), Selection(source="chat", min_latency_ms=9000), Selection(status="none")):
+        for by in Grouping:
+            found = index.tallies(selection, by)
+            assert found.groups == tally_items(expected(items, selection), by)
+            assert not found.partial
+
+
+def test_every_item_of_a_range_of_time_comes(filled):
+    index, items = filled
+    since, until = "2026-11-24T12:00:00.400Z", "2026-11-24T12:00:00.900Z"
+    for bounds in ({}, {"since": since}, {"until": until}, {"since": since, "until": until}):
+        wanted = expected(items, Selection(**bounds))
+        assert sorted(index.items(**bounds), key=str) == sorted(wanted, key=str)
+    assert list(index.items(until, since)) == []

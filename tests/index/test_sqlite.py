@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -236,3 +237,12 @@ def test_a_writer_killed_at_any_instant_leaves_every_batch_whole_and_loses_none_
 def test_closing_twice_is_harmless(index):
     index.close()
     index.close()
+
+
+def test_a_call_is_found_by_its_id_and_two_calls_with_one_id_both(index):
+    first = item(1)
+    second = replace(first, stem=f"{request_id(1)}~w-1-3-9", started_at="2026-11-24T13:00:00.000Z")
+    index.put([first, second, item(2)])
+    assert index.get(request_id(1)) == (first, second)
+    assert index.get(second.stem) == (second,)
+    assert index.get("nothing") == ()

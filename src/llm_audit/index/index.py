@@ -36,10 +36,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """Items in the order in which the index got them, and the opaque place after the last."""
+    """Items in the order in which the index got them, and the opaque place after the last.
+
+    ``partial``: more came at once than the index looks at; some are not among them.
+    """
 
     items: tuple[Item, ...]
     position: str
+    partial: bool = False
 
 
 class IndexReader(Protocol):
@@ -51,8 +55,19 @@ class IndexReader(Protocol):
         Raises InvalidCursorError. Items that are put meanwhile neither repeat nor hide others.
         """
 
-    def get(self, request_id: str) -> tuple[Item, ...]:
-        """Give the calls of a request id (two where a caller used one twice), or of one object's stem."""
+    @property
+    def poll_seconds(self) -> float:
+        """Seconds that whoever follows ``arrivals`` should leave between two looks."""
+
+    def get(self, request_id: str) -> tuple[Item, ...] | None:
+        """Give the calls of a request id (two where a caller used one twice), or of one object's stem, oldest first.
+
+        None: this index knows no call by its id alone (DynamoDB). The object's name says where the record is, the
+        record says what ``item_at`` needs: see ``query.lookup``.
+        """
+
+    def item_at(self, source: str | None, started_at: str, stem: str) -> Item | None:
+        """Give the item of one object, by what makes its primary key."""
 
     def arrivals(self, position: str | None = None, limit: int = 500) -> Arrivals:
         """Give what was put since ``position``; without one, nothing, and the place where the index ends."""

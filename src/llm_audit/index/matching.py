@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_audit.index.schema import Item, attributes
+from llm_audit.index.schema import Item, attributes, status_partition
 from llm_audit.index.selection import Comparison, Condition, Selection, access_paths
 
 
 def matches(item: Item, selection: Selection) -> bool:
     """Tell whether an item belongs to a selection."""
-    values = attributes(item)
+    values = comparable(item)
     whole = access_paths(selection)[-1]
     at = values[whole.sort]
     in_range = (whole.low is None or at >= whole.low) and (whole.high is None or at < whole.high)
     return in_range and all(holds(condition, values) for condition in whole.conditions)
+
+
+def comparable(item: Item) -> dict[str, Any]:
+    """Give an item's attributes as conditions compare them: a status is the same in whatever shard it lies."""
+    return {**attributes(item), "statusPk": status_partition(item.status_code)}
 
 
 def holds(condition: Condition, values: dict[str, Any]) -> bool:

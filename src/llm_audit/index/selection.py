@@ -113,7 +113,12 @@ _CURSOR_VERSION = 1
 
 def cursor_after(item: Item, order: Order) -> str:
     """Give the opaque text that names the place after ``item``."""
-    values = [_CURSOR_VERSION, order.value, item.started_at, item.stem, item.latency_ms]
+    return cursor_text(Cursor(order, item.started_at, item.stem, item.latency_ms))
+
+
+def cursor_text(cursor: Cursor) -> str:
+    """Give the opaque text of a cursor."""
+    values = [_CURSOR_VERSION, cursor.order.value, cursor.started_at, cursor.stem, cursor.latency_ms]
     return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
 

@@ -25,7 +25,7 @@ from llm_audit.index.index import (
     IndexUnavailableError,
     Page,
 )
-from llm_audit.index.schema import Item
+from llm_audit.index.schema import Item, source_partition
 from llm_audit.index.selection import Order, Selection, cursor_after
 from llm_audit.index.sqlite_schema import (
     APPLICATION_ID,
@@ -85,6 +85,20 @@ class SqliteReader:
             ).fetchall()
         items = tuple(map(item_of, rows))
         return tuple(item for item in items if item.stem == request_id) if rest else items
+
+    def item_at(self, source: str | None, started_at: str, stem: str) -> Item | None:
+        """Give the item of one object; see ``IndexReader``."""
+        with self._reading() as connection:
+            row = connection.execute(
+                f"{_SELECTED} WHERE id = ? AND createdAt = ?",
+                (source_partition(source), f"{started_at}#{stem}"),
+            ).fetchone()
+        return None if row is None else item_of(row)
+
+    @property
+    def poll_seconds(self) -> float:
+        """Seconds between two looks at what arrived; each costs a fraction of a millisecond."""
+        return 0.3
 
     def arrivals(self, position: str | None = None, limit: int = 500) -> Arrivals:
         """Give what was put since; see ``IndexReader``. An item that was put again does not come again."""
