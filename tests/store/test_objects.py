@@ -106,3 +106,20 @@ def test_a_probe_of_a_working_store_says_nothing_and_leaves_nothing(store):
 
 def test_the_bucket_names_the_store(store):
     assert store.bucket.startswith(("file:///", "audit-"))
+
+
+def test_a_listing_goes_on_after_any_key_of_another(store):
+    keys = [
+        "logs/2026/11/23/a.json",
+        "logs/2026/11/24/a b.json",
+        "logs/2026/11/24/a.json",
+        "logs/2026/11/24/a~w.json",
+    ]
+    for key in (*keys, "other/x.json", "logs/2026/12/01/a.json"):
+        store.put_new(key, b"x")
+    whole = [entry.key for entry in store.list("logs")]
+    for number, key in enumerate(whole):
+        assert [entry.key for entry in store.list("logs", after=key)] == whole[number + 1 :]
+    assert [entry.key for entry in store.list("logs", after="logs/2026/11/24/a")] == whole[1:]
+    assert [entry.key for entry in store.list("logs", after="logs/2026/11/2")] == whole
+    assert list(store.list("logs", after="zebra")) == []

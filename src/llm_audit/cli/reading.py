@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from llm_audit.cli.settings import Settings, refuse
+from llm_audit.cli.indexes import open_index
+from llm_audit.cli.settings import Settings
 from llm_audit.index.index import IndexReader, IndexUnavailableError
 from llm_audit.index.schema import Item, attributes
 from llm_audit.index.selection import InvalidCursorError
-from llm_audit.index.sqlite import SqliteReader
 from llm_audit.query.filters import FILTER_NAMES, Filter, FilterError, make_filter
 from llm_audit.store.objects import ObjectStore, StoreError, StoreSettingsError
 from llm_audit.store.opening import open_store
@@ -36,13 +36,6 @@ def reading(settings: Settings) -> Iterator[IndexReader]:
             yield index
         finally:
             index.close()
-
-
-def open_index(settings: Settings) -> IndexReader:
-    """Open the index for reading; raises IndexUnavailableError."""
-    if settings.index != "sqlite":
-        refuse("index", settings.index, "`sqlite`: this version reads the embedded index only")
-    return SqliteReader(settings.index_path)
 
 
 def open_objects(settings: Settings) -> ObjectStore:

@@ -66,7 +66,7 @@ def _may_be_plain(endpoint: str, environ: Mapping[str, str]) -> bool:
         return False
     if parts.scheme != "http" or not parts.hostname:
         raise StoreSettingsError(f"S3 endpoint {endpoint!r} is no http(s) URL such as http://127.0.0.1:9000")
-    if _is_loopback(parts.hostname) or environ.get("AWS_ALLOW_HTTP", "").lower() in {"1", "true"}:
+    if is_loopback(parts.hostname) or environ.get("AWS_ALLOW_HTTP", "").lower() in {"1", "true"}:
         return True
     raise StoreSettingsError(
         f"S3 endpoint {endpoint} is not encrypted and not on this machine: use https, or set AWS_ALLOW_HTTP=true "
@@ -74,7 +74,8 @@ def _may_be_plain(endpoint: str, environ: Mapping[str, str]) -> bool:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host's name or address is this machine's own."""
     if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, section 6.3
         return True
     try:

@@ -89,10 +89,10 @@ class FolderStore:
             while piece := file.read(PIECE):
                 yield piece
 
-    def list(self, prefix: str = "") -> Iterator[ObjectEntry]:
+    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectEntry]:
         """See ``ObjectStore.list``."""
         top = self._path(prefix.strip("/")) if prefix.strip("/") else self._root
-        yield from self._walk(top)
+        yield from self._walk(top, after)
 
     def probe(self) -> None:
         """See ``ObjectStore.probe``: makes the folder and syncs a small file in it."""
@@ -119,7 +119,7 @@ class FolderStore:
             with suppress(FileNotFoundError):
                 temporary.unlink()
 
-    def _walk(self, folder: Path) -> Iterator[ObjectEntry]:
+    def _walk(self, folder: Path, after: str) -> Iterator[ObjectEntry]:
         with _errors(f"listing {folder}"):
             try:
                 entries = list(os.scandir(folder))
@@ -130,11 +130,13 @@ class FolderStore:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
+            key = Path(entry.path).relative_to(self._root).as_posix()
             if entry.is_dir():
-                yield from self._walk(Path(entry.path))
-            else:
+                # All its keys begin with its own: none is later unless that is, or is where the other stopped.
+                if f"{key}/" > after or after.startswith(f"{key}/"):
+                    yield from self._walk(Path(entry.path), after)
+            elif key > after:
                 with suppress(FileNotFoundError):
-                    key = Path(entry.path).relative_to(self._root).as_posix()
                     about = entry.stat()
                     yield ObjectEntry(key, about.st_size, about.st_mtime_ns // 1_000_000)
 

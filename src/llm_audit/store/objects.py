@@ -84,8 +84,11 @@ class ObjectStore(Protocol):
         """Give the object piece by piece, so that a large one needs little memory. Raises ObjectMissingError."""
         ...
 
-    def list(self, prefix: str = "") -> Iterator[ObjectEntry]:
-        """Give every object below ``prefix`` (a whole folder of keys, such as ``logs/2026/11``), sorted by key."""
+    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectEntry]:
+        """Give every object below ``prefix`` (a whole folder of keys, such as ``logs/2026/11``), sorted by key.
+
+        With ``after`` only those whose key sorts later, which is how a listing goes on where another stopped.
+        """
         ...
 
     def probe(self) -> None:

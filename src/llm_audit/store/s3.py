@@ -114,10 +114,13 @@ class S3Objects:
         with self._errors("reading", key):
             yield from obstore.get(self._large, _checked(key)).stream(min_chunk_size=1 << 20)
 
-    def list(self, prefix: str = "") -> Iterator[ObjectEntry]:
+    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectEntry]:
         """See ``ObjectStore.list``."""
         with self._errors("listing", prefix):
-            for page in obstore.list(self._large, prefix.strip("/") or None, chunk_size=1000):
+            pages = obstore.list(
+                self._large, prefix.strip("/") or None, offset=after or None, chunk_size=1000
+            )
+            for page in pages:
                 for meta in page:
                     modified_ms = int(meta["last_modified"].timestamp() * 1000)
                     yield ObjectEntry(meta["path"], meta["size"], modified_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 import click
@@ -35,7 +36,9 @@ def command(
 ) -> None:
     """List calls, newest first, with what they asked, took and cost.
 
-    Filters narrow the list together. Exit code 0 also where nothing is found.
+    Filters narrow the list together. Exit code 0 also where nothing is found. DynamoDB answers a source or user over
+    time, a status over time, and a source by latency; for anything else it looks at 10,000 calls at most, and a list
+    that may miss some says so (with --json in a last line, {"partial": true, "cursor": ...}).
     """
     order = _ORDERS[sort]
     with reading(settings) as index:
@@ -46,11 +49,16 @@ def command(
 
 
 def _print_lines(found: Iterable[Page]) -> None:
-    """Print page by page, so that a long list takes no memory; what is no call goes to stderr."""
+    """Print page by page, so that a long list takes no memory; what is no call goes to stderr.
+
+    But that calls may be missing is said where a program reads, too: in a last line with ``partial`` and no call.
+    """
     page = Page(())
     for page in found:
         for item in page.items:
             click.echo(item_json(item))
+    if page.partial:
+        click.echo(json.dumps({"partial": True, "cursor": page.cursor}))
     _say_partial(is_partial=page.partial)
     if page.cursor:
         click.echo(f"more: --cursor {page.cursor}", err=True)
@@ -58,7 +66,9 @@ def _print_lines(found: Iterable[Page]) -> None:
 
 def _say_partial(*, is_partial: bool) -> None:
     if is_partial:
-        click.echo("partial: the index could not look at everything; narrow the filters", err=True)
+        click.echo(
+            "partial: the index could not look at everything; go on there, or narrow the filters", err=True
+        )
 
 
 def _print_table(listing: Listing) -> None:

@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 import click
 from rich.table import Table
 from rich.text import Text
 
 from llm_audit.cli.facts import facts_of
-from llm_audit.cli.reading import ProblemError, open_index, open_objects, problems
+from llm_audit.cli.indexes import open_index
+from llm_audit.cli.reading import ProblemError, open_objects, problems
 from llm_audit.cli.settings import READING, Settings, with_settings
 from llm_audit.cli.terminal import cell, console, harmless
-from llm_audit.index.index import IndexMissingError
-from llm_audit.index.schema import Item
+from llm_audit.index.index import IndexMissingError, IndexReader
+from llm_audit.query.filters import parse_time
+from llm_audit.query.lookup import FoundCall, find_calls
 from llm_audit.query.transcript import Turn, body_bytes, transcript
 from llm_audit.record.encoding import sha256_hex
-from llm_audit.store.keys import object_key
-from llm_audit.store.objects import ObjectMissingError, ObjectStore
-
-_DAY_MS = 86_400_000
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One object of a call: its key, its bytes, and the digest that the index has of it, if it has one."""
-
-    key: str
-    data: bytes
-    indexed_sha256: str | None
-
-    @property
-    def is_as_indexed(self) -> bool:
-        """False where the object is no longer what was indexed."""
-        return self.indexed_sha256 in (None, sha256_hex(self.data))
+from llm_audit.record.times import ms_from_iso
 
 
 @click.command(
@@ -49,23 +33,33 @@ class Found:
 @click.option("--json", "as_json", is_flag=True, help="The record as it is stored, one line for each call.")
 @click.option("--raw", is_flag=True, help="The exact bodies, request first; what they are is said on stderr.")
 @click.option("--part", type=click.Choice(["request", "response"]), help="With --raw: only this body.")
+@click.option(
+    "--since",
+    metavar="SINCE",
+    default="90d",
+    show_default=True,
+    help="How far back an id that the index does not have is looked for, day by day.",
+)
 @with_settings(*READING)
-def command(settings: Settings, request_id: str, part: str | None, *, as_json: bool, raw: bool) -> None:
+def command(
+    settings: Settings, request_id: str, part: str | None, since: str, *, as_json: bool, raw: bool
+) -> None:
     """Show the call with this request id (as x-request-id said), as a conversation.
 
-    Two calls that used one id are both shown. Exit code 1 where there is none, or where the stored record
-    is not the one that was indexed.
+    Two calls that used one id are both shown. What the index does not find (DynamoDB knows no ids) is found by its
+    object's name: on the day that a UUIDv7 names, or else day by day. Exit code 1 where there is none, or where
+    the stored record is not the one that was indexed.
     """
     if part and not raw:
         raise click.UsageError("--part goes with --raw")
     if raw and as_json:
         raise click.UsageError("--raw and --json are two ways to print; give one")
     with problems():
-        found = _find(settings, request_id.strip().lower())
+        found = _find(settings, request_id.strip().lower(), since)
     if not found:
         raise ProblemError(
-            f"there is no call {request_id!r}; one that ended just now comes in a second or two, "
-            "and `llm-audit reindex` builds the index again from the objects"
+            f"there is no call {request_id!r} since {since}; one that ended just now comes in a second or two, --since "
+            "looks further back, and `llm-audit reindex` builds the index again from the objects"
         )
     for one in found:
         if as_json:
@@ -79,46 +73,22 @@ def command(settings: Settings, request_id: str, part: str | None, *, as_json: b
         raise ProblemError(f"the stored record is not the one that was indexed: {', '.join(changed)}")
 
 
-def _find(settings: Settings, request_id: str) -> list[Found]:
+def _find(settings: Settings, request_id: str, since: str) -> list[FoundCall]:
+    now_ms = time.time_ns() // 1_000_000
+    since_ms = ms_from_iso(parse_time(since, now_ms))
     store = open_objects(settings)
-    items = _indexed(settings, request_id)
-    if items:
-        return [
-            Found(item.audit_object_key, store.get(item.audit_object_key), item.audit_object_sha256)
-            for item in items
-        ]
-    return list(_by_time_in_id(store, settings.prefix, request_id))
-
-
-def _indexed(settings: Settings, request_id: str) -> Sequence[Item]:
     try:
-        index = open_index(settings)
+        index: IndexReader | None = open_index(settings)
     except IndexMissingError:
-        return ()
+        index = None
     try:
-        return index.get(request_id)
+        return find_calls(index, store, settings.prefix, request_id, since_ms, now_ms)
     finally:
-        index.close()
+        if index:
+            index.close()
 
 
-def _by_time_in_id(store: ObjectStore, prefix: str, request_id: str) -> Iterator[Found]:
-    """Look where a UUIDv7 says that its call began (RFC 9562, section 5.7): that day and its neighbours."""
-    try:
-        uuid = UUID(request_id)
-    except ValueError:
-        return
-    if uuid.version != 7:
-        return
-    made_ms = uuid.int >> 80
-    for day in (0, -1, 1):
-        try:
-            key = object_key(prefix, max(0, made_ms + day * _DAY_MS), request_id)
-            yield Found(key, store.get(key), None)
-        except (ValueError, OverflowError, ObjectMissingError):
-            continue
-
-
-def _document(found: Found) -> dict[str, Any]:
+def _document(found: FoundCall) -> dict[str, Any]:
     try:
         document = json.loads(found.data)
     except (ValueError, RecursionError):
@@ -145,7 +115,7 @@ def _print_raw(document: dict[str, Any], parts: Sequence[str]) -> None:
             sys.stdout.buffer.flush()
 
 
-def _print(found: Found, document: dict[str, Any]) -> None:
+def _print(found: FoundCall, document: dict[str, Any]) -> None:
     screen = console()
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)

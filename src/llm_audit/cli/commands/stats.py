@@ -12,7 +12,7 @@ from llm_audit.cli.tables import statistics_table
 from llm_audit.cli.terminal import console
 from llm_audit.index.tallies import Grouping
 from llm_audit.query.filters import Filter, selection_of
-from llm_audit.query.statistics import statistics
+from llm_audit.query.statistics import Statistics, statistics
 
 
 @click.command(
@@ -30,16 +30,27 @@ from llm_audit.query.statistics import statistics
 def command(settings: Settings, filters: list[Filter], by: str | None, *, as_json: bool) -> None:
     """Count calls: errors, tokens, latency and time to first chunk (p50, p95, p99: real calls' values).
 
-    An error is a call that did not end complete with a status under 400.
+    An error is a call that did not end complete with a status under 400. DynamoDB counts the newest 10,000 calls at
+    most; output that left some out says that it is partial.
     """
     with reading(settings) as index:
         found = statistics(index, selection_of(filters), Grouping(by) if by else Grouping.ALL)
     if as_json:
-        for group in found.groups:
-            click.echo(json.dumps(group.as_dict(found.by)))
+        _print_lines(found)
     elif found.groups:
         console().print(statistics_table(found))
     else:
         console().print("no calls", style="dim")
     if found.partial:
-        click.echo("partial: the index could not count every call; narrow the filters", err=True)
+        click.echo(
+            "partial: the index counted only the newest calls that it could look at; narrow the filters",
+            err=True,
+        )
+
+
+def _print_lines(found: Statistics) -> None:
+    said = {"partial": True} if found.partial else {}
+    for group in found.groups:
+        click.echo(json.dumps({**group.as_dict(found.by), **said}))
+    if found.partial and not found.groups:
+        click.echo(json.dumps(said))

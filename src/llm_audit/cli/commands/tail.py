@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import click
 
-from llm_audit.cli.reading import item_json, open_index, problems, with_filters
+from llm_audit.cli.indexes import open_index
+from llm_audit.cli.reading import item_json, problems, with_filters
 from llm_audit.cli.settings import READING, Settings, with_settings
 from llm_audit.cli.tables import status_of, tokens_of
 from llm_audit.cli.terminal import harmless, shown_ms, shown_time
@@ -17,8 +18,8 @@ from llm_audit.index.schema import NOBODY, Item
 from llm_audit.index.selection import Selection
 from llm_audit.query.filters import Filter, selection_of
 
-POLL_SECONDS = 0.3
-"""Between two looks at the index; each costs it a fraction of a millisecond."""
+WAIT_SECONDS = 0.3
+"""Between two looks for an index that is not there yet."""
 
 
 @click.command(
@@ -37,7 +38,10 @@ POLL_SECONDS = 0.3
 @click.option("--json", "as_json", is_flag=True, help="One JSON line for each call, with the item's names.")
 @with_settings(*READING)
 def command(settings: Settings, filters: list[Filter], lines: int, *, as_json: bool) -> None:
-    """Print calls as they come into the index, until Ctrl-C. A call comes when it ended."""
+    """Print calls as they come into the index, until Ctrl-C. A call comes when it ended.
+
+    DynamoDB keeps no order of arrival: there, a call that began more than a quarter of an hour before does not come.
+    """
     selection = selection_of(filters)
     with problems():
         index = _wait_for_index(settings)
@@ -61,7 +65,7 @@ def _wait_for_index(settings: Settings) -> IndexReader:
             if not said:
                 click.echo(f"waiting: {error}", err=True)
                 said = True
-        time.sleep(POLL_SECONDS)
+        time.sleep(WAIT_SECONDS)
 
 
 def _follow_for_ever(
@@ -76,9 +80,13 @@ def _follow_for_ever(
         new = [item for item in arrived.items if item not in shown and matches(item, selection)]
         _print(new, as_json=as_json)
         position = arrived.position
+        if arrived.partial:
+            click.echo(
+                "partial: more calls came at once than the index can follow; narrow what you follow", err=True
+            )
         if not arrived.items:
             shown.clear()
-            time.sleep(POLL_SECONDS)
+            time.sleep(index.poll_seconds)
 
 
 def _print(items: Iterable[Item], *, as_json: bool) -> None:

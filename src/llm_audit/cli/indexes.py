@@ -1,0 +1,54 @@
+"""From the setting ``AUDIT_INDEX`` to an index: the one place that knows which backends there are."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from llm_audit.cli.settings import SettingError, Settings
+from llm_audit.index.index import IndexReader
+from llm_audit.index.sqlite import SqliteReader
+from llm_audit.store.aws import is_loopback
+
+if TYPE_CHECKING:
+    from llm_audit.index.dynamodb import DynamoIndex
+
+
+def open_index(settings: Settings) -> IndexReader:
+    """Open the index for reading; raises IndexUnavailableError, SettingError."""
+    if settings.index == "sqlite":
+        return SqliteReader(settings.index_path)
+    return open_dynamodb(settings)
+
+
+def open_dynamodb(settings: Settings) -> DynamoIndex:
+    """Open the table that the settings name; makes no request. Raises IndexUnavailableError, SettingError."""
+    try:
+        # Only here: on one machine nobody needs boto3, and it takes longer to import than everything else.
+        from llm_audit.index.dynamodb import DynamoIndex  # noqa: PLC0415 - see above
+        from llm_audit.index.dynamodb_table import Table, client  # noqa: PLC0415 - see above
+    except ModuleNotFoundError as error:
+        if error.name not in ("boto3", "botocore"):
+            raise
+        raise SettingError(
+            f"AUDIT_INDEX={settings.index} needs boto3, which is not installed: "
+            "run `pip install 'central-llm-audit[aws]'`, or read the embedded index with --index sqlite"
+        ) from None
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_DYNAMODB") or settings.aws_endpoint_url
+    if endpoint:
+        _require_private(endpoint)
+    return DynamoIndex(
+        Table(settings.index.removeprefix("dynamodb://"), client(settings.aws_region, endpoint))
+    )
+
+
+def _require_private(endpoint: str) -> None:
+    """Refuse to send previews in clear over a network, as the store refuses records."""
+    parts = urlsplit(endpoint)
+    allowed = os.environ.get("AWS_ALLOW_HTTP", "").lower() in {"1", "true"}
+    if parts.scheme == "http" and not (allowed or is_loopback(parts.hostname or "")):
+        raise SettingError(
+            f"DynamoDB endpoint {endpoint} is not encrypted and not on this machine: use https, or set "
+            "AWS_ALLOW_HTTP=true where the network between is trusted"
+        )
