@@ -14,8 +14,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from llm_audit.cli.comparing.comparison import Comparison, Sources
 from llm_audit.cli.comparing.days import Days, whole_days
 from llm_audit.cli.comparing.sources import Scope
+from llm_audit.cli.indexes import open_index
 from llm_audit.cli.kinds import parse_duration
-from llm_audit.cli.reading import ProblemError, open_index, open_objects, problems
+from llm_audit.cli.reading import ProblemError, open_objects, problems
 from llm_audit.cli.settings import READING, Settings, with_settings
 from llm_audit.cli.terminal import console, harmless, shown_count
 from llm_audit.index.index import Index, IndexMissingError, IndexReader
