@@ -149,8 +149,8 @@ class Screen:
             kind = holding.type.removeprefix("AWS::")
             amount = f": {holding.amount}" if holding.amount else ""
             lock = ", kept by Object Lock" if holding.is_locked else ""
-            text = f"  {kind}  {holding.name}{amount}{lock}; about USD {holding.cost}"
-            self._out.print(harmless(text, one_line=True), soft_wrap=True)
+            text = f"{kind}  {holding.name}{amount}{lock}; about USD {holding.cost}"
+            self._out.print(f"  {harmless(text, one_line=True)}", soft_wrap=True)
 
 
 def _done(events: Sequence[StackEvent]) -> int:

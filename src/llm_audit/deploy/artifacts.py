@@ -1,7 +1,7 @@
-"""What CloudFormation reads from S3, a large template and the Lambda's zip: put under their digest in a bucket of ours.
+"""The bucket from which CloudFormation reads templates and the Lambda's zip, each under a digest.
 
 The bucket belongs to this account (each request says so, S3 refuses another's), takes TLS only, is encrypted, versioned
-and closed to the public. A name is the content's SHA-256, and it is put on condition that it is not there: the same
+and closed to the public. A name holds the content's SHA-256, and it is put on condition that it is not there: the same
 content is uploaded once, and nothing is ever replaced.
 """
 
@@ -11,7 +11,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from llm_audit.deploy.clients import Aws
@@ -23,21 +22,6 @@ INLINE_LIMIT = 51_200
 LARGEST_TEMPLATE = 1_000_000
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """Something to upload: what it is, its bytes, and its name's end."""
-
-    kind: str
-    """A folder's name: ``templates`` or ``lambda``."""
-    content: bytes
-    suffix: str
-
-    @property
-    def key(self) -> str:
-        """Its place in the bucket."""
-        return f"{self.kind}/{hashlib.sha256(self.content).hexdigest()}{self.suffix}"
 
 
 def default_bucket(aws: Aws) -> str:
@@ -121,16 +105,16 @@ def _tls_only(partition: str, bucket: str) -> dict[str, Any]:
     }
 
 
-def upload(aws: Aws, bucket: str, artifact: Artifact, say: Say) -> str:
-    """Put an artifact unless it is there already; give its key. S3 checks the digest of what arrives."""
+def upload(aws: Aws, bucket: str, key: str, content: bytes, say: Say) -> None:
+    """Put something under its digest unless it is there already. S3 checks the digest of what arrives."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - boto3 is an extra
 
-    digest = base64.b64encode(hashlib.sha256(artifact.content).digest()).decode()
+    digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
     try:
         aws.s3.put_object(
             Bucket=bucket,
-            Key=artifact.key,
-            Body=artifact.content,
+            Key=key,
+            Body=content,
             ChecksumSHA256=digest,
             IfNoneMatch="*",
             ExpectedBucketOwner=aws.account,
@@ -138,7 +122,5 @@ def upload(aws: Aws, bucket: str, artifact: Artifact, say: Say) -> str:
     except ClientError as error:
         if error_code(error) not in ("PreconditionFailed", "412"):
             raise
-        say(f"s3://{bucket}/{artifact.key} is there already")
     else:
-        say(f"uploaded s3://{bucket}/{artifact.key} ({len(artifact.content):,} bytes)")
-    return artifact.key
+        say(f"uploaded s3://{bucket}/{key} ({len(content):,} bytes)")

@@ -30,6 +30,8 @@ class Aws:
     region: str
     endpoint_url: str | None
     """Another endpoint than Amazon's, for every service; None: as each service has it."""
+    attempts: int = 6
+    """How often a request is tried; some ten seconds where nobody answers."""
 
     @cached_property
     def _session(self) -> Session:
@@ -43,7 +45,7 @@ class Aws:
 
         style: Any = "path" if self.endpoint_url else "auto"
         return Config(
-            retries={"mode": "standard", "total_max_attempts": 8},
+            retries={"mode": "standard", "total_max_attempts": self.attempts},
             connect_timeout=10,
             read_timeout=30,
             s3={"addressing_style": style},

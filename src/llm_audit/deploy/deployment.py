@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from llm_audit.deploy.artifacts import (
     INLINE_LIMIT,
     LARGEST_TEMPLATE,
-    Artifact,
     default_bucket,
     ensure_bucket,
     upload,
 )
 from llm_audit.deploy.clients import Aws
 from llm_audit.deploy.errors import DeployError, WrongUsageError
-from llm_audit.deploy.events import StackEvent
-from llm_audit.deploy.following import follow, marks
+from llm_audit.deploy.following import Marks, marks
+from llm_audit.deploy.package import BUCKET_PARAMETER, CODE_NAME, PREFIX_PARAMETER, Package, template_key
 from llm_audit.deploy.parameters import check_known, for_cloudformation
-from llm_audit.deploy.packaging import pack
-from llm_audit.deploy.sources import CODE_PLACE, read_template
-from llm_audit.deploy.stacks import ChangeSet, Stack, Stacks, Template
+from llm_audit.deploy.removal import begin_to_remove
+from llm_audit.deploy.sources import read_nested, read_template
+from llm_audit.deploy.stacks import ChangeSet, Stack, Stacks, Summary, Template
 from llm_audit.deploy.states import Next
 
 Say = Callable[[str], None]
@@ -40,8 +39,6 @@ class Request:
     build_code: Callable[[], bytes]
     """Makes the Lambda's zip; called where the template takes one and no place is given."""
     artifacts_bucket: str | None = None
-    adopts: bool = False
-    """Whether resources that exist under their names (kept from an earlier stack) are taken over."""
 
 
 class Deployer:
@@ -62,23 +59,19 @@ class Deployer:
             raise DeployError(words, stack.state.advice)
         return stack
 
-    def clear(self, stack: Stack) -> Iterator[StackEvent]:
-        """Remove a stack whose creation failed: it holds nothing, and stands in the way of a new one."""
-        if stack.is_protected:
-            self.stacks.protect(stack.name, on=False)
-        after = marks(self.stacks, stack.id)
-        self.stacks.remove(stack.id)
-        yield from follow(self.stacks, stack.id, after)
+    def begin_to_clear(self, stack: Stack) -> Marks:
+        """Begin to remove a stack whose creation failed: it holds nothing, and stands in the way of a new one."""
+        return begin_to_remove(self.stacks, stack, unprotects=True)
 
-    def plan(self, stack: Stack | None, *, is_dry: bool) -> ChangeSet:
-        """Upload what must be uploaded and make the change set."""
+    def plan(self, stack: Stack | None) -> ChangeSet:
+        """Upload what CloudFormation reads, in a dry run too, and make the change set."""
         template = self._template()
         summary = self.stacks.summary(template)
         parameters = dict(self._request.parameters)
         check_known(parameters, summary.parameters)
         existing = stack.parameters if stack and stack.state.next is Next.UPDATE else {}
-        if {CODE_PLACE.bucket, CODE_PLACE.key} <= summary.parameters - parameters.keys():
-            parameters |= self._code(is_dry=is_dry)
+        if {BUCKET_PARAMETER, PREFIX_PARAMETER} <= summary.parameters - parameters.keys():
+            parameters |= self._package()
         missing = summary.required - parameters.keys() - existing.keys()
         if missing:
             names = ", ".join(sorted(missing))
@@ -91,51 +84,51 @@ class Deployer:
             is_creation=stack is None or stack.state.next is not Next.UPDATE,
             parameters=for_cloudformation(parameters, summary.parameters, existing.keys()),
             tags=self._request.tags,
-            capabilities=summary.capabilities,
-            adopts=self._request.adopts,
+            capabilities=capabilities(summary, is_nesting=PREFIX_PARAMETER in parameters),
         )
 
     def _template(self) -> Template:
-        path = self._request.template
-        content = pack(path.name, lambda name: read_template(path.parent / name), self._place)
+        content = read_template(self._request.template)
+        if len(content) > LARGEST_TEMPLATE:
+            raise WrongUsageError(
+                f"the template has {len(content):,} bytes",
+                f"CloudFormation takes at most {LARGEST_TEMPLATE:,}",
+            )
         if len(content) > INLINE_LIMIT:
-            return Template(url=self._place(content))
+            bucket, key = self._bucket(), template_key(content)
+            upload(self._aws, bucket, key, content, self._say)
+            return Template(url=self._aws.object_url(bucket, key))
         try:
             return Template(body=content.decode("utf-8"))
         except UnicodeDecodeError:
             raise WrongUsageError("the template is not UTF-8", "see --template") from None
 
-    def _place(self, content: bytes) -> str:
-        """Upload a template, in a dry run too: CloudFormation itself reads it. Nothing else comes of that."""
-        if len(content) > LARGEST_TEMPLATE:
-            raise WrongUsageError(
-                f"a template has {len(content):,} bytes", f"CloudFormation takes at most {LARGEST_TEMPLATE:,}"
-            )
+    def _package(self) -> dict[str, str]:
+        package = Package({**read_nested(self._request.template), CODE_NAME: self._request.build_code()})
         bucket = self._bucket()
-        artifact = Artifact("templates", content, ".yaml")
-        return self._aws.object_url(bucket, upload(self._aws, bucket, artifact, self._say))
-
-    def _code(self, *, is_dry: bool) -> dict[str, str]:
-        code = Artifact("lambda", self._request.build_code(), ".zip")
-        if is_dry:  # the change set names the place only; CloudFormation reads it when it is carried out
-            return {CODE_PLACE.bucket: self._bucket_name(), CODE_PLACE.key: code.key}
-        bucket = self._bucket()
-        return {CODE_PLACE.bucket: bucket, CODE_PLACE.key: upload(self._aws, bucket, code, self._say)}
-
-    def _bucket_name(self) -> str:
-        return self._request.artifacts_bucket or default_bucket(self._aws)
+        for key, content in package.objects():
+            upload(self._aws, bucket, key, content, self._say)
+        return {BUCKET_PARAMETER: bucket, PREFIX_PARAMETER: package.prefix}
 
     def _bucket(self) -> str:
-        bucket = self._bucket_name()
+        bucket = self._request.artifacts_bucket or default_bucket(self._aws)
         if not self._is_bucket_ready:
             ensure_bucket(self._aws, bucket, self._say)
             self._is_bucket_ready = True
         return bucket
 
-    def carry_out(self, change_set: ChangeSet, *, is_protected: bool) -> Iterator[StackEvent]:
-        """Carry a change set out and give the events until it ended. Protected from its first moment on."""
+    def begin(self, change_set: ChangeSet, *, is_protected: bool) -> Marks:
+        """Begin to carry a change set out; give the marks after which its events come.
+
+        Protected from its first moment on, where it shall be.
+        """
         after = marks(self.stacks, change_set.stack_id)
         if is_protected:
             self.stacks.protect(change_set.stack_name, on=True)
         self.stacks.carry_out(change_set)
-        yield from follow(self.stacks, change_set.stack_id, after)
+        return after
+
+
+def capabilities(summary: Summary, *, is_nesting: bool) -> tuple[str, ...]:
+    """Give what AWS wants acknowledged: what it asks for, and where templates nest, that their roles have names."""
+    return tuple({*summary.capabilities, *(("CAPABILITY_NAMED_IAM",) if is_nesting else ())})

@@ -13,7 +13,6 @@ from typing import Any
 
 from llm_audit.deploy.states import state_of
 
-
 NESTED = "AWS::CloudFormation::Stack"
 
 
@@ -89,7 +88,7 @@ _ADVICE: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"already exists|AlreadyExists|already owned|BucketAlreadyOwnedByYou",
             (
                 "something outside the stack has that name: a bucket or table kept from an earlier stack, most likely. "
-                "Choose another name by --parameter, or import the resource (docs/aws.md, 'After a destroy')"
+                "Choose another name by --parameter; what the old one holds stays readable (docs/aws.md, 'After a destroy')"
             ),
         ),
         (

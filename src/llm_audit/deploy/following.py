@@ -9,6 +9,8 @@ from itertools import takewhile
 from llm_audit.deploy.events import NESTED, StackEvent, root_cause
 from llm_audit.deploy.stacks import Stacks, pauses
 
+_BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "IMPORT_IN_PROGRESS")
+
 Marks = Mapping[str, str | None]
 """The newest event that is known of each stack, by stack id; the root stack comes first."""
 
@@ -33,7 +35,7 @@ def follow(stacks: Stacks, stack_id: str, after: Marks) -> Iterator[StackEvent]:
     while True:
         fresh = _fresh(stacks, known)
         yield from fresh
-        if any(event.is_end and event.stack_id == stack_id for event in fresh):
+        if _has_ended(stacks, stack_id, fresh):
             return
         if fresh:
             waits = pauses(0.2, 3.0)
@@ -57,6 +59,15 @@ def _fresh(stacks: Stacks, known: dict[str, str | None]) -> list[StackEvent]:
     return sorted(found, key=lambda event: event.at)
 
 
+def _has_ended(stacks: Stacks, stack_id: str, fresh: list[StackEvent]) -> bool:
+    """Tell whether the newest events end the operation; a creation that failed is followed by its rollback."""
+    own = [event for event in fresh if event.is_of_stack and event.stack_id == stack_id]
+    if not own or not own[-1].is_end:
+        return False
+    stack = stacks.find(stack_id)
+    return stack is None or stack.status == own[-1].status
+
+
 def _until(events: Iterator[StackEvent], mark: str | None) -> list[StackEvent]:
     return list(takewhile(lambda event: event.id != mark, events))
 
@@ -65,16 +76,20 @@ def current_operation(stacks: Stacks, stack_id: str) -> list[StackEvent]:
     """Give the events of a stack's newest operation, running or ended, in the order of time."""
     found: list[StackEvent] = []
     for event in stacks.events(stack_id):
-        # The stack's own event of an operation before: its end, or the empty shell of a change set.
-        if found and event.is_end:
-            break
         found.append(event)
+        if event.is_of_stack and event.status in _BEGINNINGS:
+            break
     return found[::-1]
 
 
 def find_cause(stacks: Stacks, events: list[StackEvent]) -> StackEvent | None:
-    """Give the root cause among events; where a nested stack failed, the cause inside of it."""
+    """Give the root cause among events; where a nested stack failed, the cause inside of it.
+
+    Where AWS stopped before it made anything, the cause is told by another operation of its API.
+    """
     cause = root_cause(events)
+    if cause and cause.is_of_stack and "DescribeEvents" in cause.reason:
+        return next(iter(stacks.validation_errors(cause.stack_id)), cause)
     if cause and cause.is_nested:
         return find_cause(stacks, current_operation(stacks, cause.physical_id)) or cause
     return cause

@@ -6,14 +6,14 @@ data is deleted here alone, resource by resource, after the stack that could sti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llm_audit.deploy.changes import DATA_TYPES
 from llm_audit.deploy.clients import Aws
 from llm_audit.deploy.errors import DeployError, WrongUsageError
 from llm_audit.deploy.events import StackEvent
-from llm_audit.deploy.following import follow, marks
+from llm_audit.deploy.following import Marks, marks
 from llm_audit.deploy.holdings import Holding
 from llm_audit.deploy.stacks import Resource, Stack, Stacks
 
@@ -34,8 +34,11 @@ def _holds(kind: str) -> bool:
     return kind in DATA_TYPES
 
 
-def take_down(stacks: Stacks, stack: Stack, *, unprotects: bool) -> Iterator[StackEvent]:
-    """Delete a stack and give the events until it is gone, or is not. Raises DeployError where it is protected."""
+def begin_to_remove(stacks: Stacks, stack: Stack, *, unprotects: bool) -> Marks:
+    """Begin to delete a stack; give the marks after which its events come.
+
+    Raises DeployError where it is protected and ``unprotects`` is not set, or where something else is done to it.
+    """
     if stack.state.is_running and stack.status != "DELETE_IN_PROGRESS":
         raise DeployError(
             f"the stack {stack.name} {stack.state.meaning} ({stack.status})", stack.state.advice
@@ -44,7 +47,7 @@ def take_down(stacks: Stacks, stack: Stack, *, unprotects: bool) -> Iterator[Sta
         stacks.protect(stack.name, on=False)
     after = marks(stacks, stack.id)
     stacks.remove(stack.id)
-    yield from follow(stacks, stack.id, after)
+    return after
 
 
 def kept_by(events: Sequence[StackEvent]) -> list[tuple[str, str, str]]:

@@ -1,25 +1,13 @@
-"""The template, as it lies in the checkout and in an installed package alike (the folder is linked into the package)."""
+"""Our templates, as they lie in the checkout and in an installed package alike (the folder is linked into the package)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from llm_audit.deploy.errors import WrongUsageError
 
-TEMPLATE = Path(__file__).parent / "cloudformation" / "central-llm-audit.yaml"
-"""``infra/cloudformation`` of the checkout."""
-
-
-@dataclass(frozen=True, slots=True)
-class CodePlace:
-    """How a template is told where the Lambda's zip lies: the names of its two parameters."""
-
-    bucket: str
-    key: str
-
-
-CODE_PLACE = CodePlace("IngestCodeBucket", "IngestCodeKey")
+TEMPLATE = Path(__file__).parent / "cloudformation" / "main.yaml"
+"""``infra/cloudformation/main.yaml`` of the checkout; those that it nests lie beside it."""
 
 
 def read_template(path: Path) -> bytes:
@@ -33,6 +21,10 @@ def read_template(path: Path) -> bytes:
         ) from None
 
 
-def build_code() -> bytes:
-    """Give the Lambda's zip."""
-    raise WrongUsageError("x")
+def read_nested(root: Path) -> dict[str, bytes]:
+    """Give the templates that lie beside a root template, by name. Raises WrongUsageError."""
+    return {
+        path.name: read_template(path)
+        for path in sorted(root.parent.glob("*.yaml"))
+        if path.name != root.name
+    }

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from llm_audit.deploy.changes import Change, change_from
-from llm_audit.deploy.errors import DeployError, error_code, error_message, from_client_error
+from llm_audit.deploy.errors import DeployError, WrongUsageError, error_code, error_message, from_client_error
 from llm_audit.deploy.events import NESTED, StackEvent
 from llm_audit.deploy.states import State, state_of
 from llm_audit.record.times import iso_from_ms
@@ -94,6 +95,19 @@ class ChangeSet:
     changes: tuple[Change, ...]
 
 
+@contextmanager
+def parameter_errors() -> Iterator[None]:
+    """Turn AWS's refusal of a parameter's value into wrong usage."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - boto3 is an extra
+
+    try:
+        yield
+    except ClientError as error:
+        if error_code(error) == "ValidationError" and "arameter" in error_message(error):
+            raise WrongUsageError(error_message(error), "give it with --parameter Name=Value") from None
+        raise
+
+
 class Stacks:
     """The stacks of one account and region."""
 
@@ -141,6 +155,17 @@ class Stacks:
             found: Sequence[Any] = page["StackEvents"]
             yield from map(_event, found)
 
+    def validation_errors(self, stack_id: str) -> list[StackEvent]:
+        """Give what was wrong before anything was made: AWS checks values and names first, and tells of it apart."""
+        pages = self._client.get_paginator("describe_events").paginate(
+            StackName=stack_id, Filters={"FailedEvents": True}
+        )
+        found: list[Any] = [one for page in pages for one in page["OperationEvents"]]
+        errors = [one for one in found if one.get("EventType") == "VALIDATION_ERROR"]
+        newest = max((one["Timestamp"] for one in errors), default=None)
+        operation = next((one.get("OperationId") for one in errors if one["Timestamp"] == newest), None)
+        return [_validation_error(one) for one in errors if one.get("OperationId") == operation]
+
     def summary(self, template: Template) -> Summary:
         """Let AWS read a template."""
         found: Any = self._client.get_template_summary(**template.arguments())
@@ -161,26 +186,26 @@ class Stacks:
         parameters: Sequence[Any],
         tags: Mapping[str, str] | None,
         capabilities: Sequence[str],
-        adopts: bool = False,
     ) -> ChangeSet:
         """Make a change set and wait until AWS has worked it out. Raises DeployError where it could not.
 
-        ``tags`` None keeps the stack's. ``adopts`` takes over what exists under the names that the template gives. A
-        change set without changes is deleted here.
+        ``tags`` None keeps the stack's. A change set without changes is deleted here. Raises WrongUsageError for a
+        parameter whose value is missing or not allowed.
         """
-        told: dict[str, Any] = {"ImportExistingResources": True} if adopts else {}
-        if tags is not None:
-            told["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
-        made = self._client.create_change_set(
-            StackName=name,
-            ChangeSetName=f"llm-audit-{time.time_ns()}",
-            ChangeSetType="CREATE" if is_creation else "UPDATE",
-            Capabilities=list(capabilities),  # type: ignore[arg-type] # AWS's own words, given back
-            Parameters=list(parameters),
-            IncludeNestedStacks=True,
-            **template.arguments(),
-            **told,
+        told: Any = (
+            {} if tags is None else {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
         )
+        with parameter_errors():
+            made = self._client.create_change_set(
+                StackName=name,
+                ChangeSetName=f"llm-audit-{time.time_ns()}",
+                ChangeSetType="CREATE" if is_creation else "UPDATE",
+                Capabilities=list(capabilities),  # type: ignore[arg-type] # AWS's own words, given back
+                Parameters=list(parameters),
+                IncludeNestedStacks=True,
+                **template.arguments(),
+                **told,
+            )
         status, reason = self._worked_out(made["Id"])
         if status == "CREATE_COMPLETE":
             changes = tuple(self._changes(made["Id"]))
@@ -284,6 +309,20 @@ def _event(found: dict[str, Any]) -> StackEvent:
         type=found.get("ResourceType", ""),
         status=found.get("ResourceStatus", ""),
         reason=found.get("ResourceStatusReason", ""),
+        stack_id=found["StackId"],
+    )
+
+
+def _validation_error(found: dict[str, Any]) -> StackEvent:
+    reason = found.get("ValidationStatusReason", "")
+    return StackEvent(
+        id=found["EventId"],
+        at=_iso(found["Timestamp"]),
+        logical_id=found.get("LogicalResourceId", ""),
+        physical_id=found.get("PhysicalResourceId", ""),
+        type=found.get("ResourceType", ""),
+        status="VALIDATION_FAILED",
+        reason=f"{reason} ({found['ValidationPath']})" if found.get("ValidationPath") else reason,
         stack_id=found["StackId"],
     )
 

@@ -16,11 +16,10 @@ from llm_audit.deploy import parameters as given
 from llm_audit.deploy.changes import Change
 from llm_audit.deploy.clients import Aws, open_aws
 from llm_audit.deploy.deployment import Deployer, Request
-from llm_audit.deploy.events import StackEvent
-from llm_audit.deploy.following import current_operation, find_cause, follow, marks
+from llm_audit.deploy.following import Marks, current_operation, find_cause, follow, marks
 from llm_audit.deploy.holdings import Holding, measure
-from llm_audit.deploy.removal import check_named, data_resources, delete_data, kept_by, take_down
-from llm_audit.deploy.sources import TEMPLATE, build_code
+from llm_audit.deploy.removal import begin_to_remove, check_named, data_resources, delete_data, kept_by
+from llm_audit.deploy.sources import TEMPLATE
 from llm_audit.deploy.stacks import Stack, Stacks
 from llm_audit.deploy.states import Next
 
@@ -85,7 +84,6 @@ Example:
     default=None,
     help="Termination protection; default: on for a new stack, as it is for others.",
 )
-@click.option("--adopt", is_flag=True, help="Take over buckets and tables that an earlier stack left.")
 @click.option("--continue-rollback", is_flag=True, help="Let a stack whose rollback failed go on with it.")
 @click.option("--yes", is_flag=True, help="Do not ask before audit data is replaced or removed.")
 @with_stack
@@ -98,7 +96,6 @@ def deploy(
     template: Path | None,
     artifacts_bucket: str | None,
     protects: bool | None,
-    adopt: bool,
     continue_rollback: bool,
     yes: bool,
     stack: str,
@@ -122,9 +119,8 @@ def deploy(
             template=template or TEMPLATE,
             parameters=from_file | given.assignments(assigned),
             tags=given.assignments(tags, "--tag") or None,
-            build_code=build_code,
+            build_code=lambda: b"",
             artifacts_bucket=artifacts_bucket,
-            adopts=adopt,
         )
         _deploy(Deployer(aws, request, screen.say), screen, protects=protects, is_dry=dry_run, is_sure=yes)
 
@@ -139,9 +135,10 @@ def _deploy(
                 f"the stack {existing.name} {existing.state.meaning}: a deploy replaces it wholly"
             )
         screen.say(f"{existing.name} {existing.state.meaning}: it is removed and made anew")
-        _ended(deployer.stacks, screen.follow(deployer.clear(existing), existing.name), existing)
+        after = deployer.begin_to_clear(existing)
+        _watch(deployer.stacks, existing, after, screen)
         existing = None
-    planned = deployer.plan(existing, is_dry=is_dry)
+    planned = deployer.plan(existing)
     screen.changes(planned.changes, planned.stack_name)
     if is_dry or not planned.changes:
         deployer.stacks.discard(planned)
@@ -159,12 +156,10 @@ def _deploy(
     turn_on = planned.is_creation if protects is None else protects
     if protects is False and existing:
         deployer.stacks.protect(existing.name, on=False)
-    seen = screen.follow(deployer.carry_out(planned, is_protected=turn_on), planned.stack_name)
-    after = deployer.stacks.find(planned.stack_id)
-    assert after is not None
-    _ended(deployer.stacks, seen, after)
-    screen.stack(after)
-    screen.outputs(after)
+    after = deployer.begin(planned, is_protected=turn_on)
+    stands = _watch(deployer.stacks, _existing(deployer.stacks, planned.stack_id), after, screen)
+    screen.stack(stands)
+    screen.outputs(stands)
 
 
 def _ask_about_data(changes: Sequence[Change], *, is_sure: bool) -> None:
@@ -186,23 +181,21 @@ def _continue_rollback(stacks: Stacks, name: str, screen: Screen) -> None:
         )
     after = marks(stacks, stack.id)
     stacks.continue_rollback(name)
-    _ended(stacks, screen.follow(follow(stacks, stack.id, after), name), stack)
-    screen.stack(_existing(stacks, name))
+    screen.stack(_watch(stacks, stack, after, screen, ends=("UPDATE_ROLLBACK_COMPLETE",)))
 
 
-def _ended(stacks: Stacks, seen: list[StackEvent], stack: Stack) -> None:
-    """Raise the operation's root cause unless it ended well."""
-    now = stacks.find(stack.id)
-    if seen and seen[-1].status in (
-        "CREATE_COMPLETE",
-        "UPDATE_COMPLETE",
-        "DELETE_COMPLETE",
-        "IMPORT_COMPLETE",
-    ):
-        return
-    if seen and seen[-1].status == "UPDATE_ROLLBACK_COMPLETE" and stack.status == "UPDATE_ROLLBACK_FAILED":
-        return
-    raise failure(find_cause(stacks, seen), now)
+_GOOD_ENDS = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE", "IMPORT_COMPLETE")
+
+
+def _watch(
+    stacks: Stacks, stack: Stack, after: Marks, screen: Screen, ends: Sequence[str] = _GOOD_ENDS
+) -> Stack:
+    """Show an operation until it ends; give the stack then. Raises its root cause unless it ended well."""
+    seen = screen.follow(follow(stacks, stack.id, after), stack.name)
+    now = _existing(stacks, stack.id)
+    if seen[-1].status not in ends:
+        raise failure(find_cause(stacks, seen), now)
+    return now
 
 
 def _existing(stacks: Stacks, name: str) -> Stack:
@@ -298,8 +291,9 @@ def destroy(
         check_named(doomed, holdings)
         condemned = [holding for holding in holdings if holding.name in doomed]
         _ask(stack, holdings, condemned, screen, is_sure=yes, is_doom_sure=is_doom_sure)
-        seen = screen.follow(take_down(stacks, found, unprotects=unprotect), stack)
-        if not seen or seen[-1].status != "DELETE_COMPLETE":
+        after = begin_to_remove(stacks, found, unprotects=unprotect)
+        seen = screen.follow(follow(stacks, found.id, after), stack)
+        if seen[-1].status != "DELETE_COMPLETE":
             raise failure(find_cause(stacks, seen), stacks.find(found.id))
         _delete(aws, condemned, screen)
         kept = {(one.logical_id, one.name, one.type) for one in holdings} | set(kept_by(seen))
