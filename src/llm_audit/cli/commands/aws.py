@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from llm_audit.cli.aws_screen import AwsUsageError, Screen, failure, told
+from llm_audit.cli.lambda_bundle import archive, bundle
 from llm_audit.cli.reading import ProblemError
 from llm_audit.cli.settings import Settings, with_settings
 from llm_audit.deploy import parameters as given
@@ -119,7 +120,7 @@ def deploy(
             template=template or TEMPLATE,
             parameters=from_file | given.assignments(assigned),
             tags=given.assignments(tags, "--tag") or None,
-            build_code=lambda: b"",
+            build_code=lambda: archive(bundle()),
             artifacts_bucket=artifacts_bucket,
         )
         _deploy(Deployer(aws, request, screen.say), screen, protects=protects, is_dry=dry_run, is_sure=yes)
