@@ -55,7 +55,9 @@ class Chain:
 
     def invoke(self, event: Any) -> tuple[dict[str, Any], str | None]:
         """Give the function's answer, and the kind of error if it was one."""
-        answer = self.aws.client("lambda").invoke(FunctionName=self.function, Payload=json.dumps(event).encode())
+        answer = self.aws.client("lambda").invoke(
+            FunctionName=self.function, Payload=json.dumps(event).encode()
+        )
         return json.loads(answer["Payload"].read()), answer.get("FunctionError")
 
     def configure(self, **environment: str) -> None:
@@ -66,7 +68,9 @@ class Chain:
 
     def notify_directly(self) -> None:
         """Section 5, step 4."""
-        self._notify("LambdaFunctionConfigurations", "LambdaFunctionArn", self.aws.function_arn(self.function))
+        self._notify(
+            "LambdaFunctionConfigurations", "LambdaFunctionArn", self.aws.function_arn(self.function)
+        )
 
     def notify_through_a_queue(self, **mapping: Any) -> str:
         """S3 → SQS → function, in batches with partial answers; gives the queue's URL."""
@@ -129,7 +133,9 @@ class LocalAws:
     def named_chain(
         self, bucket: str, table: str, function: str, queue: str, code: bytes | None = None, role: str = "any"
     ) -> Chain:
-        self.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        self.client("s3").create_bucket(
+            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
         create_table(self.client("dynamodb"), table)
         url = self.client("sqs").create_queue(QueueName=queue)["QueueUrl"]
         arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Protocol
 
 import click
@@ -88,7 +89,7 @@ def command(
     if not is_aws and any(one is not None for one in given):
         raise click.UsageError("--stack, --api-url, --table, --function and --dead-letters go with --aws")
     problems = 0
-    with told():
+    with told() if is_aws else nullcontext():
         for name, finding in _on_aws(settings, options) if is_aws else _on_this_machine(settings):
             problems += finding.is_ok is False
             _print(finding, name, as_json=as_json)
