@@ -69,27 +69,25 @@ def resources(kind: str | None = None) -> Iterator[tuple[str, str, dict[str, Any
 def resolved(value: Any, parameters: dict[str, Any], conditions: dict[str, bool]) -> Any:
     """Resolve references, joins and choices; what only AWS knows becomes ``<Name.Attribute>``."""
     known = {**PSEUDO, **parameters}
-    if isinstance(value, list):
-        items = [resolved(item, parameters, conditions) for item in value]
-        return [item for item in items if item is not None]
-    if not isinstance(value, dict):
-        return value
-    if len(value) == 1:
-        ((name, argument),) = value.items()
-        if name == "Ref":
-            return known.get(argument, f"<{argument}>")
-        if name == "Fn::GetAtt":
-            return f"<{'.'.join(argument)}>"
-        if name == "Fn::Sub":
-            assert isinstance(argument, str)
-            return re.sub(
-                r"\$\{([^!}][^}]*)\}", lambda found: str(known.get(found[1], f"<{found[1]}>")), argument
+    match value:
+        case list():
+            items = [resolved(item, parameters, conditions) for item in value]
+            value = [item for item in items if item is not None]
+        case {"Ref": name, **rest} if not rest:
+            value = known.get(name, f"<{name}>")
+        case {"Fn::GetAtt": path, **rest} if not rest:
+            value = f"<{'.'.join(path)}>"
+        case {"Fn::Sub": str(text), **rest} if not rest:
+            filled = re.sub(
+                r"\$\{([^!}][^}]*)\}", lambda found: str(known.get(found[1], f"<{found[1]}>")), text
             )
-        if name == "Fn::If":
-            condition, yes, no = argument
-            return resolved(yes if conditions[condition] else no, parameters, conditions)
-    members = {key: resolved(member, parameters, conditions) for key, member in value.items()}
-    return {key: member for key, member in members.items() if member is not None}
+            value = filled.replace("${!", "${")
+        case {"Fn::If": [condition, yes, no], **rest} if not rest:
+            value = resolved(yes if conditions[condition] else no, parameters, conditions)
+        case dict():
+            members = {key: resolved(member, parameters, conditions) for key, member in value.items()}
+            value = {key: member for key, member in members.items() if member is not None}
+    return value
 
 
 def main_defaults() -> dict[str, Any]:
