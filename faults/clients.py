@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 BODIES = {
@@ -13,6 +13,8 @@ BODIES = {
     "stream": b'{"model":"m","messages":[{"role":"user","content":"Count to 40"}],"stream":true}',
 }
 """What the demo model server is asked, streamed and not."""
+
+ANY = tuple(BODIES.values())
 
 SOURCE = "faults"
 
@@ -104,18 +106,16 @@ async def _take(reader: asyncio.StreamReader, call: Call, left: int) -> bool:
 class Client:
     """One client: a connection that it keeps or not, as its dice say, and one call after the other."""
 
-    def __init__(
-        self, port: int, ledger: Ledger, rng: random.Random, kinds: tuple[str, ...] = ("plain", "stream")
-    ) -> None:
+    def __init__(self, port: int, ledger: Ledger, rng: random.Random, bodies: Sequence[bytes] = ANY) -> None:
         self._port = port
         self._ledger = ledger
         self._rng = rng
-        self._kinds = kinds
+        self._bodies = bodies
         self._connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def call(self, *, request_id: str | None = None) -> Call | None:
         """Make one call and write down what comes; None where no connection could be made."""
-        call = Call(request_id or new_id(self._rng), BODIES[self._rng.choice(self._kinds)])
+        call = Call(request_id or new_id(self._rng), self._rng.choice(self._bodies))
         try:
             reader, writer = self._connection or await asyncio.open_connection("127.0.0.1", self._port)
         except OSError:
@@ -142,12 +142,17 @@ class Client:
 
 
 async def keep_calling(
-    port: int, ledger: Ledger, rng: random.Random, clients: int, over: Callable[[], bool]
+    port: int,
+    ledger: Ledger,
+    rng: random.Random,
+    clients: int,
+    over: Callable[[], bool],
+    bodies: Sequence[bytes] = ANY,
 ) -> None:
     """Have so many clients call without a pause until ``over`` says so; each finishes its last call."""
 
     async def one(own: random.Random) -> None:
-        client = Client(port, ledger, own)
+        client = Client(port, ledger, own, bodies)
         while not over():
             await client.call()
         client.leave()

@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +32,26 @@ def free_port() -> int:
             return port
 
 
+def model_command(port: int, pace_ms: float) -> list[str]:
+    """Give the command line of the demo's model server."""
+    return [sys.executable, "-m", "llm_audit.demo.server", "--pace-ms", f"{pace_ms:g}", "--port", str(port)]
+
+
+@contextmanager
+def model_server(pace_ms: float = 2.0) -> Iterator[int]:
+    """Run a model server that no system launches; gives its port."""
+    port = free_port()
+    process = subprocess.Popen(model_command(port, pace_ms), stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        if not process.stdout.readline().startswith(b"listening"):
+            raise RuntimeError("the demo's model server does not start")
+        yield port
+    finally:
+        process.kill()
+        process.communicate()
+
+
 class System:
     """The whole product in one folder; started with ``with``, ended whatever happens."""
 
@@ -42,9 +63,12 @@ class System:
         settings: Mapping[str, str] | None = None,
         pace_ms: float = 2.0,
         environ: Mapping[str, str] | None = None,
-        wrap: Sequence[str] = (),
+        upstream: int | None = None,
     ) -> None:
-        """Start nothing yet. ``settings``: further ``AUDIT_…`` variables; ``wrap``: what ``serve`` is run under."""
+        """Start nothing yet. ``settings``: further ``AUDIT_…`` variables.
+
+        ``upstream``: the port of a model server that runs already; without it, the system launches its own.
+        """
         self.folder = folder
         self.port = free_port()
         self.model_port = free_port()
@@ -53,12 +77,12 @@ class System:
             "AUDIT_LISTEN": f"127.0.0.1:{self.port}",
             "AUDIT_CONSOLE": f"127.0.0.1:{free_port()}",
             "AUDIT_DURABILITY": durability,
-            "AUDIT_DRAIN_TIMEOUT": "5s",
+            "AUDIT_DRAIN_TIMEOUT": "1s",
             **(settings or {}),
         }
         self.environ = dict(environ or {})
         """Further variables of the next start."""
-        self._wrap = tuple(wrap)
+        self._upstream = upstream
         self._pace_ms = pace_ms
         self.process: subprocess.Popen[bytes]
 
@@ -79,15 +103,10 @@ class System:
 
     def command(self) -> list[str]:
         """Give the command line of ``serve``."""
-        model = [
-            "-m",
-            "llm_audit.demo.server",
-            "--pace-ms",
-            f"{self._pace_ms:g}",
-            "--port",
-            str(self.model_port),
-        ]
-        return [*self._wrap, sys.executable, "-m", "llm_audit", "serve", "--", sys.executable, *model]
+        serve = [sys.executable, "-m", "llm_audit", "serve"]
+        if self._upstream is not None:
+            return [*serve, "--upstream", f"http://127.0.0.1:{self._upstream}"]
+        return [*serve, "--", *model_command(self.model_port, self._pace_ms)]
 
     def start(self) -> None:
         """Start it (again)."""
@@ -130,6 +149,20 @@ class System:
             return {}  # the last supervisor's
         found = {name: child.get("pid") for name, child in status.get("children", {}).items()}
         return {name: pid for name, pid in found.items() if pid}
+
+    def restarts(self) -> int:
+        """Count how often the supervisor has started a child again."""
+        return sum(
+            child.get("restarts", 0) for child in self.status("supervisor").get("children", {}).values()
+        )
+
+    def restart(self) -> None:
+        """End every process at once; start with ``environ`` as it is now."""
+        for pid in (self.process.pid, *self.children().values()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        self.start()
 
     def kill(self, name: str) -> bool:
         """End one process at once (``supervisor`` is started again); False where it is not there."""

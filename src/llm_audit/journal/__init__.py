@@ -81,8 +81,9 @@ What is true when the process dies
 - "after-end": it ended.
 - "before-roll", "after-roll": between two segments; the frames before are in the one, the next in the other.
 - "recovery-written": a ``.tmp``: recovery starts again from the same frames. "recovery-named": it is done.
-- "carry-written": a ``.tmp``. "carry-named": both stand there and the carry-over hides the segment. "segment-deleted":
-  done. A carry-over goes after what it hides.
+- "carry-written": a ``.tmp``. "carry-named": both stand there and the carry-over hides the segment. "before-delete":
+  all that ended in the segment is stored. "segment-deleted": done. A carry-over goes after what it hides.
+- "after-put", "after-ledger": the shipper's; the journal is as it was (see ``ship.shipper``).
 - A count of calls without a record of their own is in its file, and with it the place in the sequence that the record
   of the count is to have; recovery looks whether that place was given out, so each count is told once.
 

@@ -52,6 +52,7 @@ def carry_over(boot: BootReader, number: int, freed: Freed, *, pinned: bool) -> 
     replacement = _write(boot, segment, places) if pinned else None
     original = boot.directory / str(SegmentName(boot.boot, number))
     # First what a carry-over hides (a process may have died before deleting it): it must not come to light.
+    crash.point("before-delete")
     original.unlink(missing_ok=True)
     sync_directory(boot.directory)
     crash.point("segment-deleted")

@@ -12,6 +12,29 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+POINTS = {
+    "boot-numbered": "proxy: a boot has its number, and no segment yet",
+    "before-request": "proxy: before a request's first frame",
+    "after-request": "proxy: after it, before anything goes upstream",
+    "before-response": "proxy: before the frame with a response's head",
+    "after-response": "proxy: after it, before anything goes to the client",
+    "before-chunk": "proxy: before a frame with a piece of a response",
+    "mid-stream": "proxy: after one, before the piece goes to the client",
+    "before-end": "proxy: before an exchange's last frame",
+    "after-end": "proxy: after it",
+    "before-roll": "proxy: a segment is full, the next not begun",
+    "after-roll": "proxy: the next is begun",
+    "recovery-written": "proxy or shipper: what recovery adds is written, and has no name",
+    "recovery-named": "proxy or shipper: it has its name",
+    "after-put": "shipper: an object is stored, and the ledger does not know",
+    "after-ledger": "shipper: the ledger knows, and nobody was told",
+    "before-delete": "shipper: all of a segment is stored, and the segment is there",
+    "segment-deleted": "shipper: it is gone",
+    "carry-written": "shipper: what is still open in a segment is copied, and has no name",
+    "carry-named": "shipper: it has its name, and the segment is there too",
+}
+"""Every name, and which process passes it when."""
+
 _NAME, _, _COUNT = os.environ.get("LLM_AUDIT_CRASH_AT", "").partition(":")
 _left = int(_COUNT or 1)
 

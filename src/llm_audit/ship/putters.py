@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from llm_audit.journal import crash
 from llm_audit.ship.build import BuiltRecord
 from llm_audit.ship.pace import Pace
 from llm_audit.ship.quarantine import Quarantined, keep
@@ -158,6 +159,7 @@ class Putters:
                 if job.quarantined is not None:
                     keep(self._quarantine, job.quarantined)
                 storing = store_record(self._store, job.built)
+                crash.point("after-put")
             except ObjectRefusedError as error:
                 return Settled(job, None, str(error))
             except (StoreError, OSError) as error:

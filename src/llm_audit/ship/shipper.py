@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llm_audit.journal import crash
 from llm_audit.journal.model import EndedExchange
 from llm_audit.ship.build import BuiltRecord, build, build_stub
 from llm_audit.ship.folders import private_folder
@@ -210,6 +211,7 @@ class Shipper:
             self._tally.ledger_error = str(error)
             self._ledger_at = now + 1.0
             return
+        crash.point("after-ledger")
         self._tally.ledger_error = None
         for writer, ended, size in self._done:
             writer.reader.stored(ended)

@@ -1,0 +1,63 @@
+"""Processes that die, again and again, at the points that the journal and the shipper name."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from faults.clients import BODIES
+from faults.load import Load
+from faults.objects import compare, read_objects, row
+from faults.row import Row, Stage
+from faults.system import System, model_server
+from llm_audit.journal.crash import POINTS
+
+LONG = b'{"model":"m","messages":[{"role":"user","content":"Count to 800"}],"stream":true}'
+"""A stream that is open over several segments, so that there is something to carry over."""
+
+PASSAGES = {"boot-numbered": 1, "before-roll": 1, "after-roll": 1, "recovery-written": 1, "recovery-named": 1,
+            "carry-written": 1, "carry-named": 1, "before-delete": 1, "segment-deleted": 1}  # fmt: skip
+"""Which passage is deadly where points are passed rarely; elsewhere dice say."""
+
+NEEDS_A_DEATH = {"boot-numbered", "recovery-written", "recovery-named"}
+"""Passed only where a boot is opened: the proxy is killed for it."""
+
+
+def run(stage: Stage) -> Iterator[Row]:
+    """Let a system die at each point; one row each. The short scale takes two of them."""
+    points = list(POINTS) if stage.choose(0, 1) else stage.rng.sample(sorted(POINTS), 2)
+    with model_server() as upstream:
+        for point in points:
+            yield _die_at(point, upstream, stage)
+
+
+def _die_at(point: str, upstream: int, stage: Stage) -> Row:
+    passage = PASSAGES.get(point, stage.rng.randrange(1, 400))
+    settings = {"AUDIT_JOURNAL_MAX_BYTES": "8MiB"}
+    with System(stage.folder / point, settings=settings, upstream=upstream) as system:
+        system.wait_until_ready()
+        system.environ["LLM_AUDIT_CRASH_AT"] = f"{point}:{passage}"
+        with Load(system.port, stage.rng, stage.choose(16, 64), bodies=(*BODIES.values(), LONG)) as load:
+            load.wait_for_answers(20)
+            system.restart()
+            deaths = _let_it_die(system, load, point, stage.rng, stage.choose(1, 5))
+            system.environ.clear()
+            system.restart()
+            system.wait_until_ready()
+            load.wait_for_answers(20)
+        system.stop()
+        objects = read_objects(system.objects)
+        note = f"{deaths} deaths, at passage {passage}"
+        done = row(f"dies at {point}", load.ledger, objects, compare(load.ledger, objects), note)
+        return done if deaths else Row(done.fault, findings=(f"nothing died at {point}:{passage}",))
+
+
+def _let_it_die(system: System, load: Load, point: str, rng: random.Random, wanted: int) -> int:
+    """Let the system live until so many deaths were seen, or it is clear that no more come soon."""
+    for _ in range(40):
+        if system.restarts() >= wanted:
+            break
+        if point in NEEDS_A_DEATH:
+            system.kill("proxy-1")
+        load.wait_for_calls(rng.randrange(100, 300), seconds=1.0)
+    return system.restarts()
