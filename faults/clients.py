@@ -49,6 +49,16 @@ class Ledger:
     calls: list[Call] = field(default_factory=list)
     refused_connections: int = 0
 
+    def copy(self) -> Ledger:
+        """Take down what clients have seen so far, while they go on."""
+        # "ended" first: a call that ends meanwhile must not seem to have ended with less than it had.
+        seen = [(call.ended, call) for call in self.calls]
+        calls = [
+            Call(call.request_id, call.sent, call.status, call.head, call.content, ended)
+            for ended, call in seen
+        ]
+        return Ledger(calls, self.refused_connections)
+
     @property
     def acknowledged(self) -> int:
         """Calls with at least a status."""

@@ -47,12 +47,17 @@ def read_objects(folder: Path) -> Objects:
         place = (at["id"], at["boot"], at["sequence"])
         found.twice += place in found.places
         found.places[place] = (at["previousSha256"], hashlib.sha256(data).hexdigest())
-        found.quarantined += (record["error"] or {}).get("type") == "quarantined"
+        found.quarantined += is_stub(record)
         if record["request"]["path"] is None:
             found.counting.append(record)
         else:
             found.records.setdefault(record["requestId"], []).append(record)
     return found
+
+
+def is_stub(record: dict[str, Any]) -> bool:
+    """Tell whether a record only stands in the place of one that could not be made."""
+    return (record["error"] or {}).get("type") == "quarantined"
 
 
 def body_of(part: dict[str, Any] | None) -> bytes:

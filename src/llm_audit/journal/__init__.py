@@ -58,8 +58,10 @@ right sum (``repair``). Else its header says whose frame it was, and the next wh
 Gaps in the numbers decide what is damaged (1, 2); the exchange is given in its place in the sequence, with what could be
 read and why it is not whole. One damaged byte costs at most one exchange, wherever it is.
 
-After a power cut any subset of the pages since the last sync may be missing. A page of zeros before a whole frame tells
-such a hole from other damage: then recovery keeps each open exchange's frames up to its first gap (flag *prefix*). Where
+After a power cut any subset of the pages since the last sync may be missing, or be there as they once were. A page that
+ends in zeros before a whole frame tells such a hole from other damage: then recovery keeps each open exchange's frames
+up to its first gap (flag *prefix*), and says so in its OPEN frame, by which readers do the same with exchanges whose END
+frame outlived what was before it. Where
 an END frame was lost and later ones stayed, recovery ends the exchange under the lost sequence (flag *late*), and the
 reader, on coming to the jump, looks it up. In ``host`` durability nothing acknowledged lies behind a hole.
 

@@ -21,9 +21,10 @@ from llm_audit.journal.frames import (
     EndFrame,
     Kind,
 )
-from llm_audit.journal.model import Opening
+from llm_audit.journal.model import End, Opening
 from llm_audit.journal.openings import SegmentOpening
 from llm_audit.journal.scan import Bad, Frame
+from llm_audit.record.schema import ErrorInfo, Outcome
 
 SEGMENT_SHIFT = 32
 _RESPONSE, _RESPONSE_BODY = int(Kind.RESPONSE), int(Kind.RESPONSE_BODY)
@@ -117,6 +118,24 @@ class Ended(NamedTuple):
     """Where its END frame stands, or where its lack was seen."""
 
 
+def _up_to_the_hole(gathered: Gathered, end: EndFrame) -> EndFrame:
+    """End an exchange before its first missing frame, as recovery ends open ones: its END outlived what was before it."""
+    if gathered.next_number != end.count - 1:
+        gathered.note_gap(f"frames {gathered.next_number} to {end.count - 2} are missing")
+    if gathered.gap is None or gathered.whole is None or not gathered.whole[0]:
+        return end
+    error = power_lost(gathered.gap)
+    gathered.keep_prefix()
+    status = None if gathered.response is None else end.end.status_code
+    over = End(end.end.sequence, Outcome.INTERRUPTED, status, None, gathered.last_mono_ns, error)
+    return EndFrame(over, gathered.next_number + 1, end.request_id, end.late, prefix=True)
+
+
+def power_lost(missing: str) -> ErrorInfo:
+    """Say why an exchange ends where it does."""
+    return ErrorInfo("interrupted", f"the host lost power before this call ended; after that {missing}")
+
+
 @dataclass(slots=True)
 class LateEnd:
     """An END frame that recovery wrote for a sequence in the middle of the boot."""
@@ -141,6 +160,8 @@ class Assembly:
     lost: list[tuple[int, int]] = field(default_factory=list)
     """Sequences without an exchange, each with the reference of the frame that showed it."""
     holes: bool = False
+    power_lost: bool = False
+    """Recovery saw holes in this boot: what is missing behind one was never acknowledged (host durability)."""
     troubled: bool = False
     """True where anything but a torn tail could not be read, or is missing."""
     closed: bool = False
@@ -238,6 +259,9 @@ class Assembly:
     def _emit(self, sequence: int, gathered: Gathered | None, end: EndFrame, number: int) -> None:
         if gathered is not None and end.prefix:
             gathered.keep_prefix()
+        elif gathered is not None and self.power_lost:
+            end = _up_to_the_hole(gathered, end)
+            number = end.count - 1
         damage = None
         if gathered is None:
             damage = "all frames but its END frame are missing"

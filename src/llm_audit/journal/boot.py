@@ -230,7 +230,10 @@ class BootReader:
         late: dict[int, LateEnd] = {}
         if not names or not started(self.directory / str(names[-1])) or not self._is_recovery(names[-1]):
             return late
-        scan = self.segments[names[-1].number].scan
+        recovered = self.segments[names[-1].number]
+        opening = recovered.opening()
+        self.assembly.power_lost = opening is not None and opening.power_lost
+        scan = recovered.scan
         start = scan.at
         while (step := scan.step(final=True)) is not None:
             if isinstance(step, Frame) and step.kind == Kind.END:

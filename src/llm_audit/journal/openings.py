@@ -29,6 +29,8 @@ class SegmentOpening:
     """The machine's boot (``boot_id`` of the kernel): if it is another now, the power may have gone."""
     recovered: bool = False
     """True where recovery wrote it, after the writer's death."""
+    power_lost: bool = False
+    """True where recovery wrote it and found pages of the boot that had not reached the disk."""
 
 
 def encode_open(value: SegmentOpening) -> bytes:
@@ -47,6 +49,7 @@ def encode_open(value: SegmentOpening) -> bytes:
         "neededFrom": value.needed_from,
         "hostBoot": value.host_boot,
         "recovered": value.recovered,
+        "powerLost": value.power_lost,
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -68,6 +71,7 @@ def decode_open(payload: Buffer) -> SegmentOpening:
         document["neededFrom"],
         document["hostBoot"],
         document["recovered"],
+        document.get("powerLost", False),  # journals before 0.2 do not say
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llm_audit.journal import crash
-from llm_audit.journal.assemble import Assembly, Gathered
+from llm_audit.journal.assemble import Assembly, Gathered, power_lost
 from llm_audit.journal.boot import BootReader, MappedSegment, started
 from llm_audit.journal.counted import Counted, CountedCalls
 from llm_audit.journal.files import (
@@ -197,7 +197,9 @@ def _segment(reader: BootReader, pending: list[Counted]) -> tuple[bytes, int]:
             frame(marker, kind, payload, at=len(data), number=number, exchange=exchange, mono_ns=mono_ns)
         )
 
-    opening = encode_open(SegmentOpening(reader.opening, assembly.expected, recovered=True))
+    opening = encode_open(
+        SegmentOpening(reader.opening, assembly.expected, recovered=True, power_lost=assembly.holes)
+    )
     put(Kind.OPEN, opening)
     put(Kind.OPEN, opening)
     count = 0
@@ -248,9 +250,7 @@ def _interrupted(reader: BootReader, gathered: Gathered, sequence: int, *, late:
     if gathered.gap is not None and reader.assembly.holes and gathered.whole and gathered.whole[0]:
         # What a power cut kept from the disk was never acknowledged (host durability): keep what is whole.
         prefix = True
-        error = ErrorInfo(
-            "interrupted", f"the host lost power before this call ended; after that {gathered.gap}"
-        )
+        error = power_lost(gathered.gap)
         gathered.keep_prefix()
     end = End(sequence, Outcome.INTERRUPTED, _status(reader, gathered), None, gathered.last_mono_ns, error)
     return EndFrame(end, gathered.next_number + 1, _request_id(reader, gathered), late, prefix)

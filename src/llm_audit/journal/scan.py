@@ -28,7 +28,8 @@ from llm_audit.journal.openings import SegmentOpening, decode_open
 from llm_audit.journal.repair import restore_header
 
 PAGE = 4096
-_ZERO_PAGE = bytes(PAGE)
+_ZEROS = 64
+"""So many at a page's end make it a hole: fewer where the damage begins later."""
 
 
 class Frame(NamedTuple):
@@ -55,7 +56,7 @@ class Bad:
     tail: bool
     """True if no whole frame follows in this segment."""
     hole: bool
-    """True if it holds a page of zeros: a page that a power cut kept from the disk."""
+    """True if a page in it ends in zeros: it was not written, or not again, before the power went."""
 
 
 class SegmentScan:
@@ -134,10 +135,11 @@ class SegmentScan:
         )
 
     def _hole(self, start: int, stop: int) -> bool:
-        first = -(-start // PAGE) * PAGE
-        return any(
-            bytes(self.view[page : page + PAGE]) == _ZERO_PAGE for page in range(first, stop - PAGE + 1, PAGE)
-        )
+        """Whether there are zeros up to a page's end: that page never reached the disk, or only its beginning did."""
+        for end in range((start // PAGE + 1) * PAGE, stop + 1, PAGE):
+            if not any(self.view[max(start, end - _ZEROS) : end]):
+                return True
+        return False
 
     def _following(self, limit: int) -> int | None:
         """Find the next whole frame after this place; a copied one never has the right sum."""
