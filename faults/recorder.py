@@ -97,21 +97,24 @@ class RecordedProxy:
         """What is durable of it."""
         return self.folder / "recorded"
 
-    def start(self, listener: socket.socket) -> subprocess.Popen[bytes]:
-        """Start it on a listening socket; it ends when its standard input is closed."""
-        told = {
-            "writer": str(self.writer),
-            "upstream": self.upstream,
-            "durability": self.durability,
-            "limit": self.limit,
-            "listener": listener.fileno(),
-        }
-        return subprocess.Popen(
-            [sys.executable, "-m", "faults.recorder", str(self.recorded), json.dumps(told)],
-            stdin=subprocess.PIPE,
-            pass_fds=(listener.fileno(),),
-            cwd=Path(__file__).parent.parent,
-        )
+    def start(self) -> tuple[subprocess.Popen[bytes], int]:
+        """Start it; gives the process, which ends when its standard input is closed, and its port."""
+        with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
+            listener.setblocking(False)
+            told = {
+                "writer": str(self.writer),
+                "upstream": self.upstream,
+                "durability": self.durability,
+                "limit": self.limit,
+                "listener": listener.fileno(),
+            }
+            process = subprocess.Popen(
+                [sys.executable, "-m", "faults.recorder", str(self.recorded), json.dumps(told)],
+                stdin=subprocess.PIPE,
+                pass_fds=(listener.fileno(),),
+                cwd=Path(__file__).parent.parent,
+            )
+            return process, listener.getsockname()[1]
 
     def cut(self, to: Path, rng: random.Random) -> None:
         """Write what a power cut would leave now: durable pages, and of the later ones any subset, in any order.

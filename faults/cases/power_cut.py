@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections
 import random
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -90,20 +89,18 @@ def _images(
 ) -> list[tuple[Path, Ledger]]:
     proxy = RecordedProxy(scratch / "proxy", upstream, durability)
     images = []
-    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
-        listener.setblocking(False)
-        process = proxy.start(listener)
-        try:
-            with Load(listener.getsockname()[1], rng, 16) as load:
-                load.wait_for_answers(5)
-                for number in range(cuts):
-                    load.wait_for_calls(rng.randrange(1, 40))
-                    image = scratch / f"image-{number}"
-                    before = load.ledger.copy()
-                    proxy.cut(image / "journal" / proxy.writer.name, rng)
-                    images.append((image, before))
-        finally:
-            process.communicate(timeout=60)
+    process, port = proxy.start()
+    try:
+        with Load(port, rng, 16) as load:
+            load.wait_for_answers(5)
+            for number in range(cuts):
+                load.wait_for_calls(rng.randrange(1, 40))
+                image = scratch / f"image-{number}"
+                before = load.ledger.copy()
+                proxy.cut(image / "journal" / proxy.writer.name, rng)
+                images.append((image, before))
+    finally:
+        process.communicate(timeout=60)
     return images
 
 
