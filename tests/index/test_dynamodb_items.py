@@ -95,7 +95,7 @@ def test_the_primary_key_is_the_rows_own():
 def test_usual_items_need_no_marker_and_unusual_ones_say_where_they_are():
     assert {marker for one in mixed_items(100) for marker in markers_of(one)} == set()
     assert markers_of(replace(item(1), status_code=299)) == ("status#299",)
-    assert markers_of(replace(item(1), status_shard=0)) == ("shards#00001",)
+    assert markers_of(replace(item(1), status_shard=0)) == ("status#200", "shards#00001")
     assert markers_of(replace(item(1), status_code=299, status_shard=5)) == ("status#299", "shards#00008")
 
 
@@ -110,5 +110,9 @@ def test_every_item_lies_where_its_markers_send_a_reader(status, shard):
 def test_shards_of_every_count_ever_used_are_looked_at_and_the_unsharded_key_too():
     asked = status_partitions(["shards#00002", "shards#00008", "status#299"], "500")
     assert asked == ("status#500", *(f"status#500#{shard}" for shard in range(8)))
-    assert len(status_partitions(["shards#00002", "status#299"])) == (len(LIKELY_STATUSES) + 1) * 3
+    everywhere = status_partitions(["shards#00002", "status#299", "status#200"])
+    assert set(everywhere) == {
+        *(f"status#{one}" for one in (*LIKELY_STATUSES, "299")),
+        *("status#299#0", "status#299#1", "status#200#0", "status#200#1"),
+    }
     assert MARKER_ID.partition("#")[0] not in ("project", "user", "status")

@@ -29,8 +29,10 @@ def run(index, stored, on_progress=lambda _: None):
     def open_object(notification):
         return [stored[notification.key]]
 
-    found = [Notification("audit", key) for key in stored]
-    return reindex(found, open_object, Rebuild(index), on_progress)
+    def list_after(after):
+        return [Notification("audit", key) for key in sorted(stored) if key > after]
+
+    return reindex(list_after, open_object, Rebuild(index, "audit/logs"), on_progress)
 
 
 def ids(index):
@@ -65,3 +67,43 @@ def test_reindexing_twice_is_the_same_as_once(index):
     before = index.query(Selection(), limit=100)
     assert run(index, objects(30)).removed == 0
     assert index.query(Selection(), limit=100) == before
+
+
+def test_a_run_that_was_cut_off_goes_on_where_it_was(index):
+    index.put([item(7000)])
+    stored = objects(1201)
+    opened = []
+
+    def open_object(notification):
+        opened.append(notification.key)
+        return [stored[notification.key]]
+
+    def list_after(after, fails_at=None):
+        for key in sorted(stored):
+            if key == fails_at:
+                raise ConnectionError(key)
+            if key > after:
+                yield Notification("audit", key)
+
+    with pytest.raises(ConnectionError):
+        reindex(
+            lambda after: list_after(after, key_of(record(1100))), open_object, Rebuild(index, "audit/logs")
+        )
+    half = len(opened)
+    assert 1000 <= half < 1201
+    told = []
+    result = reindex(list_after, open_object, Rebuild(index, "audit/logs"), told.append)
+    assert len(opened) == half + 201
+    assert (result.written, result.removed) == (1201, 1)
+    assert told == [1201]
+    assert ids(index) == {request_id(number) for number in range(1201)}
+
+
+def test_from_another_place_or_told_so_it_begins_anew(index):
+    stored = objects(3)
+    first = Rebuild(index, "audit/logs")
+    first.put([item(0)], key_of(record(0)), 0, [])
+    assert Rebuild(index, "audit/logs").progress[:2] == (key_of(record(0)), 1)
+    assert Rebuild(index, "other/logs").progress[:2] == ("", 0)
+    assert Rebuild(index, "other/logs", is_new=True).progress[:2] == ("", 0)
+    assert run(index, stored).written == 3

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from llm_audit.cli.settings import SettingError, Settings
 from llm_audit.index.index import IndexReader
+from llm_audit.index.schema import Item
 from llm_audit.index.sqlite import SqliteReader
 from llm_audit.store.aws import is_loopback
 
 if TYPE_CHECKING:
     from llm_audit.index.dynamodb import DynamoIndex
+    from llm_audit.index.dynamodb_rebuild import DynamoRebuild
 
 
 def open_index(settings: Settings) -> IndexReader:
@@ -41,6 +44,16 @@ def open_dynamodb(settings: Settings) -> DynamoIndex:
     return DynamoIndex(
         Table(settings.index.removeprefix("dynamodb://"), client(settings.aws_region, endpoint))
     )
+
+
+def dynamodb_rebuild(
+    settings: Settings, index: DynamoIndex, bucket: str, reread: Callable[[str], Item | None], *, is_new: bool
+) -> DynamoRebuild:
+    """Begin, or go on with, building a table anew; its memory is a file in the data dir."""
+    from llm_audit.index.dynamodb_rebuild import DynamoRebuild  # noqa: PLC0415 - see above
+
+    memory = settings.data_dir / "reindex" / f"{index.table.name}.sqlite3"
+    return DynamoRebuild(index.table, memory, bucket, settings.prefix, reread, is_new=is_new)
 
 
 def _require_private(endpoint: str) -> None:

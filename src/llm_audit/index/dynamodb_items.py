@@ -5,13 +5,13 @@ absent, never null or an empty key. An item that would pass DynamoDB's 400 KB lo
 the longer one first: everything else together is a quarter of that at most.
 
 **Markers.** A reader of all calls merges the status index over the statuses in ``LIKELY_STATUSES``, unsharded.
-Whatever lies elsewhere is announced by a marker, a row without index keys that is durable before the first item
-of its kind: so no reader needs a setting to find everything, and the usual table holds no marker at all.
+Whatever lies elsewhere is announced by markers, rows without index keys that are durable before the first item
+of their kind: so no reader needs a setting to find everything, and the usual table holds no marker at all.
 
 =====================  ============================  ========================================================
 ``id``                 ``createdAt``                 says
 =====================  ============================  ========================================================
-``index#partitions``   ``status#299``                there are calls with that status
+``index#partitions``   ``status#299``                there are calls with that status, or in its shards
 ``index#partitions``   ``shards#00008``              there are shards below that number (a power of two)
 =====================  ============================  ========================================================
 """
@@ -93,10 +93,9 @@ def size_of(row: Row) -> int:
 def markers_of(item: Item) -> tuple[str, ...]:
     """Give the markers (their ``createdAt``) that must be there before this item is; most items need none."""
     status = NO_STATUS if item.status_code is None else str(item.status_code)
-    unusual = () if status in _LIKELY else (status_partition(status),)
     if item.status_shard is None:
-        return unusual
-    return (*unusual, f"shards#{1 << item.status_shard.bit_length():05d}")
+        return () if status in _LIKELY else (status_partition(status),)
+    return (status_partition(status), f"shards#{1 << item.status_shard.bit_length():05d}")
 
 
 def marker_row(marker: str) -> Row:
@@ -106,14 +105,19 @@ def marker_row(marker: str) -> Row:
 
 def status_partitions(markers: Iterable[str], status: str | None = None) -> tuple[str, ...]:
     """Give every ``statusPk`` that may hold calls of a status, or of any, according to a table's markers."""
-    found = list(markers)
-    prefix, shards = "status#", 0
-    for marker in found:
-        if marker.startswith("shards#"):
-            shards = max(shards, int(marker.removeprefix("shards#")))
-    announced = (marker.removeprefix(prefix) for marker in found if marker.startswith(prefix))
-    statuses = dict.fromkeys((*LIKELY_STATUSES, *announced)) if status is None else (status,)
-    return tuple(status_partition(one, shard) for one in statuses for shard in (None, *range(shards)))
+    announced, shards = dict[str, None](), 0
+    for marker in markers:
+        kind, _, rest = marker.partition("#")
+        if kind == "shards":
+            shards = max(shards, int(rest))
+        else:
+            announced[rest] = None
+    if status is None:
+        plain, spread = dict.fromkeys((*LIKELY_STATUSES, *announced)), announced
+    else:
+        plain = spread = {status: None}
+    sharded = (status_partition(one, shard) for one in spread for shard in range(shards))
+    return (*map(status_partition, plain), *sharded)
 
 
 def _value(value: Any) -> AttributeValue:
