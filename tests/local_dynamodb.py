@@ -14,7 +14,7 @@ import boto3
 from llm_audit.index.dynamodb_table import Table, client
 from local_s3 import LocalS3, running_s3
 
-REGION = "eu-central-1"
+REGION = "us-east-1"
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 INDEXES = {
     "GSI_UserTime": ("userIdPk", "userIdSk"),

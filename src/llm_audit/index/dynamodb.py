@@ -76,10 +76,10 @@ class _Read:
 class DynamoIndex:
     """An ``Index`` in one DynamoDB table. May be used from several threads."""
 
-    def __init__(self, table: Table, *, budget: int = READ_BUDGET) -> None:
-        """Nothing is asked of the table yet; ``budget`` is how many items a page looks at."""
+    def __init__(self, table: Table, *, budget: int | None = None) -> None:
+        """Nothing is asked of the table yet; ``budget`` is how many items a page looks at (``READ_BUDGET``)."""
         self.table = table
-        self._budget = budget
+        self._budget = budget or READ_BUDGET
         self._writer = DynamoWriter(table)
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="dynamodb")
         self._following = Following()
