@@ -524,10 +524,9 @@ def size_of(row: Row) -> int:
 def markers_of(item: Item) -> tuple[str, ...]:
     """Give the markers (their ``createdAt``) that must be there before this item is; most items need none."""
     status = NO_STATUS if item.status_code is None else str(item.status_code)
-    unusual = () if status in _LIKELY else (status_partition(status),)
     if item.status_shard is None:
-        return unusual
-    return (*unusual, f"shards#{1 << item.status_shard.bit_length():05d}")
+        return () if status in _LIKELY else (status_partition(status),)
+    return (status_partition(status), f"shards#{1 << item.status_shard.bit_length():05d}")
 
 
 def marker_row(marker: str) -> Row:
