@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +29,7 @@ KEY = "logs/2026/11/24/a.json"
 RULES = Rules(now_ms=1_000_000, grace_ms=1000, bucket="audit")
 ROW = Ledgered(KEY, "w-0000000a", 1, 2, "aa", 100)
 OBJECT = Stored(KEY, 100, 0, is_named_as_record=True)
-ITEM = Indexed(KEY, "project#x", "audit", KEY, "aa", "w-0000000a", 2, "complete", "")
+ITEM = Indexed(KEY, "project#x", "audit", KEY, "aa", "w-0000000a", 2, "complete", ())
 SEEN = Seen("aa", 100, Place("w-0000000a", 1, 2))
 
 CALLS = st.builds(
@@ -90,10 +92,9 @@ def test_a_missing_item_is_under_way_only_while_its_object_is_young():
 
 
 def test_items_that_differ_name_their_attributes():
-    one, two = "model:1 stream:2", "model:9 stream:2"
-    finding = verdict(
-        indexed=[ITEM._replace(fingerprint=two, bucket="b")], seen=SEEN._replace(fingerprint=one)
-    ).finding
+    item = ITEM._replace(fingerprint=(9, 2), bucket="b")
+    rules = replace(RULES, attributes=("model", "stream"))
+    finding = judge(Call(KEY, (), OBJECT, (item,)), SEEN._replace(fingerprint=(1, 2)), rules).finding
     assert finding.detail == "the item is another in auditBucket, model"
 
 

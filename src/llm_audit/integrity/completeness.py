@@ -54,8 +54,8 @@ class Indexed(NamedTuple):
     writer: str | None
     sequence: int | None
     outcome: str
-    fingerprint: str
-    """Each attribute as ``name:digest``, joined by spaces; empty where items are not compared so closely."""
+    fingerprint: tuple[int, ...]
+    """A hash of each of ``Rules.attributes``; empty where items are not compared so closely."""
 
 
 class Seen(NamedTuple):
@@ -65,7 +65,7 @@ class Seen(NamedTuple):
     size: int
     place: Place | None = None
     """What its document says of itself."""
-    fingerprint: str = ""
+    fingerprint: tuple[int, ...] = ()
     """Of the item that ingestion would make of it."""
     problem: str | None = None
     """Why it is no audit document, where it is none."""
@@ -238,6 +238,8 @@ class Rules:
     now_ms: int
     grace_ms: int
     bucket: str
+    attributes: tuple[str, ...] = ()
+    """The names of what fingerprints are made of."""
 
     def is_young(self, since_ms: int) -> bool:
         """Tell whether what happened then may still be on its way; also what came after the comparison began."""
@@ -364,8 +366,10 @@ def _differences(call: Call, item: Indexed, seen: Seen | None, rules: Rules) -> 
     }
     different = [name for name, (is_there, should_be) in pairs.items() if is_there != should_be]
     if seen is not None and seen.fingerprint and item.fingerprint:
-        others = set(seen.fingerprint.split()) ^ set(item.fingerprint.split())
-        different += sorted({one.partition(":")[0] for one in others} - set(different))
+        pairs_of_hashes = zip(rules.attributes, seen.fingerprint, item.fingerprint, strict=True)
+        different += [
+            name for name, ours, theirs in pairs_of_hashes if ours != theirs and name not in different
+        ]
     return different
 
 

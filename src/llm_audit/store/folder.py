@@ -91,8 +91,9 @@ class FolderStore:
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectEntry]:
         """See ``ObjectStore.list``."""
-        top = self._path(prefix.strip("/")) if prefix.strip("/") else self._root
-        yield from self._walk(top, after)
+        top = prefix.strip("/")
+        folder = self._path(top) if top else self._root
+        yield from self._walk(str(folder), f"{top}/" if top else "", after)
 
     def probe(self) -> None:
         """See ``ObjectStore.probe``: makes the folder and syncs a small file in it."""
@@ -119,25 +120,26 @@ class FolderStore:
             with suppress(FileNotFoundError):
                 temporary.unlink()
 
-    def _walk(self, folder: Path, after: str) -> Iterator[ObjectEntry]:
+    def _walk(self, folder: str, above: str, after: str) -> Iterator[ObjectEntry]:
+        """Give what lies below a folder, whose keys begin with ``above``: plain strings, for there may be millions."""
         with _errors(f"listing {folder}"):
             try:
-                entries = list(os.scandir(folder))
+                with os.scandir(folder) as found:
+                    # A folder sorts as its keys do, "a/" before or after "a.json", so that the whole listing is sorted.
+                    names = sorted(entry.name + "/" if entry.is_dir() else entry.name for entry in found)
             except (FileNotFoundError, NotADirectoryError):
                 return  # no such objects, or swept away meanwhile
-        # A folder sorts as its keys do, "a/" before or after "a.json", so that the whole listing is sorted.
-        entries.sort(key=lambda entry: entry.name + "/" if entry.is_dir() else entry.name)
-        for entry in entries:
-            if entry.name.startswith("."):
+        for name in names:
+            key = above + name
+            if name.startswith("."):
                 continue
-            key = Path(entry.path).relative_to(self._root).as_posix()
-            if entry.is_dir():
+            if name.endswith("/"):
                 # All its keys begin with its own: none is later unless that is, or is where the other stopped.
-                if f"{key}/" > after or after.startswith(f"{key}/"):
-                    yield from self._walk(Path(entry.path), after)
+                if key > after or after.startswith(key):
+                    yield from self._walk(f"{folder}/{name[:-1]}", key, after)
             elif key > after:
                 with suppress(FileNotFoundError):
-                    about = entry.stat()
+                    about = os.stat(f"{folder}/{name}")  # noqa: PTH116 - a Path costs more than the stat
                     yield ObjectEntry(key, about.st_size, about.st_mtime_ns // 1_000_000)
 
     def _path(self, key: str) -> Path:

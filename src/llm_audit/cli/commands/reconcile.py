@@ -13,7 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from llm_audit.cli.comparing.comparison import Comparison, Sources
 from llm_audit.cli.comparing.days import Days, whole_days
-from llm_audit.cli.comparing.sources import Scope
+from llm_audit.cli.comparing.sources import ATTRIBUTES, Scope
 from llm_audit.cli.indexes import open_index
 from llm_audit.cli.kinds import parse_duration
 from llm_audit.cli.reading import ProblemError, open_objects, problems
@@ -166,7 +166,8 @@ def _compare(
     columns = (SpinnerColumn(), TextColumn("{task.completed} {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("calls compared", total=None)
-        rules = Rules(time.time_ns() // 1_000_000, int(asked.grace_s * 1000), sources.store.bucket)
+        now_ms = time.time_ns() // 1_000_000
+        rules = Rules(now_ms, int(asked.grace_s * 1000), sources.store.bucket, ATTRIBUTES)
         return Comparison(
             sources,
             Scope(settings.prefix, asked.days, asked.is_deep),

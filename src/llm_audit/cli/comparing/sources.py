@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import dataclass
+from operator import attrgetter
 
 from llm_audit.cli.comparing.days import Days, day_folder
 from llm_audit.index.index import IndexReader
-from llm_audit.index.schema import Item, attributes
+from llm_audit.index.schema import Item
 from llm_audit.integrity.completeness import Figures, Indexed, Ledgered, Stored
 from llm_audit.ship.ledger_reader import LedgerReader
 from llm_audit.store.keys import parse_key
@@ -67,20 +67,24 @@ def indexed_rows(index: IndexReader, scope: Scope, figures: Figures) -> Iterator
             writer=item.writer_id,
             sequence=item.sequence,
             outcome=item.outcome,
-            fingerprint=fingerprint(item) if scope.is_deep else "",
+            fingerprint=fingerprint(item) if scope.is_deep else (),
         )
 
 
-def fingerprint(item: Item) -> str:
-    """Give each attribute's name with a short digest of its value, joined by spaces.
+_OF_THE_TABLE = frozenset({"status_shard", "expires_at"})
+"""What depends on how a table is set up: its shards, and when items leave it."""
+_FIELDS = tuple(name for name in Item.__dataclass_fields__ if name not in _OF_THE_TABLE)
+_values = attrgetter(*_FIELDS)
+ATTRIBUTES = tuple(
+    head + "".join(part.capitalize() for part in rest)
+    for head, *rest in (name.split("_") for name in _FIELDS)
+)
+"""What is compared of an item when all is, by the names of contracts.md."""
 
-    Without what depends on how a table is set up: its shards, and when items leave it.
-    """
-    values = attributes(replace(item, status_shard=None, expires_at=None))
-    return " ".join(
-        f"{name}:{sha256(repr(value).encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
-        for name, value in values.items()
-    )
+
+def fingerprint(item: Item) -> tuple[int, ...]:
+    """Give a hash of each of ``ATTRIBUTES``: Python's, keyed anew in each process, so nobody can aim at it."""
+    return tuple(map(hash, _values(item)))
 
 
 def ledgered_rows(ledger: LedgerReader, scope: Scope, figures: Figures) -> Iterator[Ledgered]:
