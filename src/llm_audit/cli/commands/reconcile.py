@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from llm_audit.cli.comparing.comparison import Comparison, Sources
 from llm_audit.cli.comparing.days import Days, whole_days
+from llm_audit.cli.comparing.repairing import item_settings, open_for_repair
 from llm_audit.cli.comparing.sources import ATTRIBUTES, Scope
 from llm_audit.cli.indexes import open_index
 from llm_audit.cli.kinds import parse_duration
@@ -20,7 +21,7 @@ from llm_audit.cli.reading import ProblemError, open_objects, problems
 from llm_audit.cli.settings import READING, Settings, with_settings
 from llm_audit.cli.terminal import console, harmless, shown_count
 from llm_audit.index.index import Index, IndexMissingError, IndexReader
-from llm_audit.index.sqlite import SqliteIndex
+from llm_audit.index.schema import ItemSettings
 from llm_audit.integrity.completeness import TO_DO, Figures, Finding, Rules
 from llm_audit.journal.files import writer_directories
 from llm_audit.query.filters import parse_time
@@ -88,8 +89,9 @@ def command(
 
     Compares what the writers' journals hold, what the shipper's ledger says it stored, the objects and the index,
     as far as they are reachable from here, and says what it did not look at. Whole days (UTC), by the start of
-    the call. Safe while serving. Objects are never touched. Items that left a table by its retention show as
-    missing: keep the range within it. Exit code 1 where something is found.
+    the call. Safe while serving. Objects are never touched. With DynamoDB, give --deep and --repair the Lambda's
+    MAX_PREVIEW_CHARS, STATUS_SHARDS and RETENTION_DAYS in the environment. Items that left a table by its retention
+    show as missing: keep the range within it. Exit code 1 where something is found.
     """
     now_ms = time.time_ns() // 1_000_000
     with problems():
@@ -139,29 +141,30 @@ def _sources(settings: Settings) -> Iterator[Sources]:
 
 def _reconcile(settings: Settings, sources: Sources, asked: _Asked) -> Figures:
     """Compare; where asked, repair and compare again."""
+    items = item_settings(settings)
     if not asked.is_repairing:
-        return _compare(settings, sources, asked)
-    writing = _open_for_writing(settings)
+        return _compare(settings, sources, asked, items)
+    writing = open_for_repair(settings, items)
     try:
-        first = _compare(settings, sources, asked, writing)
+        first = _compare(settings, sources, asked, items, writing)
         if not first.repaired:
             return first
         if not asked.as_json:
             click.echo(f"{shown_count(first.repaired)} objects were indexed again; compared once more:")
         again = Sources(sources.store, writing, sources.ledger, sources.journal)
-        second = _compare(settings, again, asked)
+        second = _compare(settings, again, asked, items)
         second.repaired = first.repaired
         return second
     finally:
         writing.close()
 
 
-def _open_for_writing(settings: Settings) -> Index:
-    return SqliteIndex(settings.index_path)
-
-
 def _compare(
-    settings: Settings, sources: Sources, asked: _Asked, repair_into: Index | None = None
+    settings: Settings,
+    sources: Sources,
+    asked: _Asked,
+    items: ItemSettings,
+    repair_into: Index | None = None,
 ) -> Figures:
     columns = (SpinnerColumn(), TextColumn("{task.completed} {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
@@ -175,6 +178,7 @@ def _compare(
             on_finding=lambda finding: _say_finding(finding, as_json=asked.as_json),
             on_progress=lambda doing, count: progress.update(task, description=doing, completed=count),
             repair_into=repair_into,
+            item_settings=items,
             readers=S3_READERS if settings.is_s3 else 1,
         ).run()
 
