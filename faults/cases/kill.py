@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from faults.load import Load
 from faults.objects import compare, read_objects, row
+from faults.reconciling import reconciled
 from faults.row import Row, Stage
 from faults.system import System
 
@@ -33,6 +34,7 @@ def run(stage: Stage) -> Iterator[Row]:
             note = f"{killed.total()} kills ({', '.join(f'{n} {c}' for n, c in killed.most_common())})"
             done = row(f"SIGKILL at random instants, durability {durability}", load.ledger, objects,
                        compare(load.ledger, objects), note)  # fmt: skip
+            done = replace(done, findings=(*done.findings, *reconciled(system, done.records or 0)))
             if left := system.segments_left():
                 done = replace(done, findings=(*done.findings, f"{left} journal segments are left"))
             yield done

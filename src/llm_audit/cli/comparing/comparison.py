@@ -35,7 +35,7 @@ from llm_audit.integrity.completeness import (
     needs_reading,
 )
 from llm_audit.integrity.sequences import Gap, Place, PlaceRow, Suspects, gaps, place_row
-from llm_audit.integrity.sorting import Sorter
+from llm_audit.integrity.sorting import CHUNK_ROWS, Sorter
 from llm_audit.ship.ledger_reader import LedgerReader
 from llm_audit.store.objects import ObjectStore
 
@@ -81,7 +81,8 @@ class Comparison:
         """Compare everything. Raises StoreError, LedgerError, IndexUnavailableError, OSError."""
         with ExitStack() as opened:
             ledgered = opened.enter_context(Sorter(Ledgered._make))
-            indexed = opened.enter_context(Sorter(Indexed._make))
+            chunk_rows = CHUNK_ROWS // 5 if self.scope.is_deep else CHUNK_ROWS  # fingerprints are long
+            indexed = opened.enter_context(Sorter(Indexed._make, chunk_rows=chunk_rows))
             places = opened.enter_context(Sorter(PlaceRow._make))
             unplaced = opened.enter_context(Sorter(Unplaced._make))
             pool = opened.enter_context(ThreadPoolExecutor(self.readers, thread_name_prefix="compare"))
