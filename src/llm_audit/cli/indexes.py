@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from llm_audit.cli.settings import SettingError, Settings
-from llm_audit.index.index import IndexReader
-from llm_audit.index.schema import Item
-from llm_audit.index.sqlite import SqliteReader
+from llm_audit.index.index import Index, IndexReader
+from llm_audit.index.schema import Item, ItemSettings
+from llm_audit.index.selection import Selection
+from llm_audit.index.sqlite import SqliteIndex, SqliteReader
+from llm_audit.ingest.lambda_settings import LambdaSettingsError, lambda_settings
 from llm_audit.store.aws import is_loopback
 
 if TYPE_CHECKING:
@@ -44,6 +46,46 @@ def open_dynamodb(settings: Settings) -> DynamoIndex:
     return DynamoIndex(
         Table(settings.index.removeprefix("dynamodb://"), client(settings.aws_region, endpoint))
     )
+
+
+def open_for_writing(settings: Settings, items: ItemSettings) -> Index:
+    """Open the index for writing single items. Raises IndexUnavailableError, SettingError (see ``require_same_shape``)."""
+    if settings.index == "sqlite":
+        return SqliteIndex(settings.index_path)
+    index = open_dynamodb(settings)
+    try:
+        require_same_shape(index, items)
+    except BaseException:
+        index.close()
+        raise
+    return index
+
+
+def item_settings(settings: Settings) -> ItemSettings:
+    """Give what shapes items: the shipper's with SQLite; with DynamoDB the Lambda's, from the same variables.
+
+    Raises SettingError for a variable that says what it may not.
+    """
+    if settings.index == "sqlite":
+        return ItemSettings()
+    try:
+        return lambda_settings(os.environ).items
+    except LambdaSettingsError as error:
+        raise SettingError(str(error)) from None
+
+
+def require_same_shape(index: IndexReader, items: ItemSettings) -> None:
+    """Refuse to write items of another shape than the Lambda's: without their expiry they would stay for ever."""
+    for newest in index.query(Selection(), limit=1).items:
+        for is_there, is_given, variable in (
+            (newest.expires_at is not None, items.retention_days is not None, "RETENTION_DAYS"),
+            (newest.status_shard is not None, items.status_shards > 1, "STATUS_SHARDS"),
+        ):
+            if is_there and not is_given:
+                raise SettingError(
+                    f"the table's newest item was written with {variable}, which is not set here: set it as the "
+                    "ingestion Lambda has it"
+                )
 
 
 def dynamodb_rebuild(

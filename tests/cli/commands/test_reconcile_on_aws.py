@@ -7,7 +7,6 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
 import pytest
 from click.testing import CliRunner
 
@@ -47,12 +46,8 @@ class Cloud:
             main, ["reconcile", "--json", "--grace", "0s", *arguments], env={**settings, **environ}
         )
 
-    def s3(self):
-        own = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        return boto3.client("s3", endpoint_url=self.server.endpoint, region_name=REGION, **own)
-
     def remove_object(self, number):
-        self.s3().delete_object(Bucket=self.bucket, Key=key_of(RECORDS[number]))
+        self.server.s3.boto3().delete_object(Bucket=self.bucket, Key=key_of(RECORDS[number]))
 
     def rows(self):
         return [row for row in self.server.rows(self.table) if "requestId" in row]
@@ -73,10 +68,9 @@ def server(tmp_path_factory):
 def cloud(server, tmp_path, monkeypatch):
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    bucket = f"audit-{uuid.uuid4().hex[:12]}"
+    bucket = server.s3.new_bucket(f"audit-{uuid.uuid4().hex[:12]}")
     one = Cloud(server, bucket, server.new_table(), tmp_path)
-    client = one.s3()
-    client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    client = server.s3.boto3()
     items = []
     for each in RECORDS:
         data = encode_record(each)

@@ -13,9 +13,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from llm_audit.cli.comparing.comparison import Comparison, Sources
 from llm_audit.cli.comparing.days import Days, whole_days
-from llm_audit.cli.comparing.repairing import item_settings, open_for_repair
 from llm_audit.cli.comparing.sources import ATTRIBUTES, Scope
-from llm_audit.cli.indexes import open_index
+from llm_audit.cli.indexes import item_settings, open_for_writing, open_index
 from llm_audit.cli.kinds import parse_duration
 from llm_audit.cli.reading import ProblemError, open_objects, problems
 from llm_audit.cli.settings import READING, Settings, with_settings
@@ -144,7 +143,7 @@ def _reconcile(settings: Settings, sources: Sources, asked: _Asked) -> Figures:
     items = item_settings(settings)
     if not asked.is_repairing:
         return _compare(settings, sources, asked, items)
-    writing = open_for_repair(settings, items)
+    writing = open_for_writing(settings, items)
     try:
         first = _compare(settings, sources, asked, items, writing)
         if not first.repaired:

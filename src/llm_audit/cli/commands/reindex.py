@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,17 +11,15 @@ from pathlib import Path
 import click
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from llm_audit.cli.indexes import dynamodb_rebuild, open_dynamodb
+from llm_audit.cli.indexes import dynamodb_rebuild, item_settings, open_dynamodb, require_same_shape
 from llm_audit.cli.reading import ProblemError, open_objects, problems
 from llm_audit.cli.settings import READING, Settings, with_settings
 from llm_audit.cli.terminal import console, shown_count
-from llm_audit.index.index import IndexDamagedError, IndexReader
+from llm_audit.index.index import IndexDamagedError
 from llm_audit.index.schema import Item, ItemSettings
-from llm_audit.index.selection import Selection
 from llm_audit.index.sqlite import SqliteIndex, SqliteReader, set_aside
 from llm_audit.index.sqlite_rebuild import Rebuild
 from llm_audit.ingest.ingest import Notification, read_objects
-from llm_audit.ingest.lambda_settings import LambdaSettingsError, lambda_settings
 from llm_audit.ingest.reindex import READERS, Rebuilding, ReindexResult, reindex
 from llm_audit.store.objects import ObjectMissingError, ObjectStore, StoreError
 
@@ -79,30 +76,13 @@ def _into_sqlite(settings: Settings, store: ObjectStore, closing: ExitStack, *, 
 
 
 def _into_dynamodb(settings: Settings, store: ObjectStore, closing: ExitStack, *, is_new: bool) -> _Opened:
-    try:
-        items = lambda_settings(os.environ).items
-    except LambdaSettingsError as error:
-        raise click.UsageError(str(error)) from None
+    items = item_settings(settings)
     index = open_dynamodb(settings)
     closing.callback(index.close)
-    _require_same_shape(index, items)
+    require_same_shape(index, items)
     rebuilding = dynamodb_rebuild(settings, index, store.bucket, _rereading(store, items), is_new=is_new)
     closing.callback(rebuilding.close)
     return rebuilding, items
-
-
-def _require_same_shape(index: IndexReader, items: ItemSettings) -> None:
-    """Refuse to write items of another shape than the Lambda's: without their expiry they would stay for ever."""
-    for newest in index.query(Selection(), limit=1).items:
-        for is_there, is_given, variable in (
-            (newest.expires_at is not None, items.retention_days is not None, "RETENTION_DAYS"),
-            (newest.status_shard is not None, items.status_shards > 1, "STATUS_SHARDS"),
-        ):
-            if is_there and not is_given:
-                raise click.UsageError(
-                    f"the table's newest item was written with {variable}, which is not set here: "
-                    f"set it as the ingestion Lambda has it"
-                )
 
 
 def _rereading(store: ObjectStore, items: ItemSettings) -> Callable[[str], Item | None]:
