@@ -207,6 +207,17 @@ def test_a_long_text_is_cut_between_characters_wherever_its_pieces_end(unit, shi
     assert len(kept) >= min(len(text), TEXT_LIMIT // 12)
 
 
+def test_a_large_assembled_reply_is_passed_over_wherever_its_pieces_end():
+    tree = [{"token": f'"{n}]\\', "top": [[], {"}": n}, "[{" * (n % 7)]} for n in range(3000)]
+    deep: list = []
+    for _ in range(150):
+        deep = [deep, "]"]
+    data = encode_record(with_bodies(b"a", b"b", {"choices": tree, "deep": deep, "long": '["\\' * 20_000}))
+    expected = without_bodies(json.loads(data))
+    for size in (97, 1000, 4096, 4097, 65_536, len(data)):
+        assert skipped(data, size) == expected
+
+
 def test_an_error_of_the_reader_passes_through():
     def cut():
         yield b'{"schemaVersion":1,'

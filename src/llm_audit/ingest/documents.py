@@ -13,9 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
 from llm_audit.index.schema import NotAnAuditDocumentError
@@ -97,6 +98,12 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 _TOKEN = re.compile(rb'[ \t\r\n]++|"(?:[^"\\]++|\\.)*+"|[{}\[\],:]|[^\s{}\[\],:"]++', re.DOTALL)
 _LONG_TEXT = re.compile(rb'"(?:[^"\\]++|\\u[0-9A-Fa-f]{4}|\\[^u])*+', re.DOTALL)
 _STRING_REST = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_WHOLE_TOKENS = re.compile(rb'(?:[^"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+_DEPTH_STEPS = bytes.maketrans(b"{[}]", b"\x01\x01\xff\xff")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{[}]"))
+_WINDOW = 4096
+_SHORT = 256
 _BOUNDARY = re.compile(rb'["{}\[\],]')
 
 
@@ -116,11 +123,12 @@ class BodySkipper:
         self._is_skipping = False
         self._skip_depth = 0
         self._in_skipped_string = False
+        self._careful_until = 0
 
     def feed(self, piece: bytes) -> None:
         """Take the next bytes. Raises NotAnAuditDocumentError where far too much would be kept."""
         data = self._rest + piece if self._rest else piece
-        position = 0
+        position = self._careful_until = 0
         while True:
             step = self._skip if self._is_skipping else self._keep
             position, is_stuck = step(data, position)
@@ -186,6 +194,11 @@ class BodySkipper:
             self._in_skipped_string = False
             self._is_skipping = self._skip_depth > 0
             return end + 1, False
+        if self._skip_depth and position >= self._careful_until:
+            end = self._skip_within(data, position)
+            if end > position:
+                return end, False
+            self._careful_until = position + _WINDOW
         boundary = _BOUNDARY.search(data, position)
         if boundary is None:
             return len(data), True
@@ -202,14 +215,32 @@ class BodySkipper:
             self._is_skipping = self._skip_depth > 0
         return boundary.end(), False
 
+    def _skip_within(self, data: bytes, position: int) -> int:
+        """Pass over the next window of a skipped object or array at once, if its end is not in there.
+
+        Strings are taken out, then all but the brackets, and the depth is added up; at the speed of C, since an
+        assembled reply may have millions of brackets (log probabilities of every token).
+        """
+        whole = _WHOLE_TOKENS.match(data, position, position + _WINDOW)
+        assert whole is not None
+        steps = array("b", _STRING.sub(b"", whole.group()).translate(_DEPTH_STEPS, _NO_BRACKETS))
+        if self._skip_depth + min(accumulate(steps), default=0) <= 0:
+            return position
+        self._skip_depth += sum(steps)
+        return whole.end()
+
 
 def _end_of_string(data: bytes, position: int) -> int:
     r"""Find the quote that ends a string, or where to wait for more: the end, or a last lone backslash.
 
     A body that is JSON has an escaped quote every few bytes, which costs a regular expression a step each.
-    So most pieces are answered by taking out ``\\`` and then ``\"`` at the speed of memory: no quote left,
+    So a long one is mostly answered by taking out ``\\`` and then ``\"`` at the speed of memory: no quote left,
     no end. Pairs are taken from the left of each run of backslashes, just as a parser reads them.
     """
+    short = _STRING_REST.match(data, position, position + _SHORT)
+    assert short is not None
+    if data[short.end() : short.end() + 1] == b'"':
+        return short.end()
     rest = data[position:] if position else data
     if b'"' not in rest.replace(b"\\\\", b"").replace(b'\\"', b""):
         backslashes = len(rest) - len(rest.rstrip(b"\\"))
