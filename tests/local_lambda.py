@@ -75,8 +75,8 @@ class Chain:
     def notify_through_a_queue(self, **mapping: Any) -> str:
         """S3 → SQS → function, in batches with partial answers; gives the queue's URL."""
         sqs, name = self.aws.client("sqs"), f"{self.function}-queue"
-        redrive = {"deadLetterTargetArn": self.dead_letters_arn, "maxReceiveCount": "2"}
-        attributes = {"VisibilityTimeout": "1", "RedrivePolicy": json.dumps(redrive)}
+        redrive = {"deadLetterTargetArn": self.dead_letters_arn, "maxReceiveCount": "3"}
+        attributes = {"VisibilityTimeout": "2", "RedrivePolicy": json.dumps(redrive)}
         url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
         arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
         self.aws.client("lambda").create_event_source_mapping(
