@@ -20,11 +20,12 @@ import boto3
 from botocore.config import Config
 
 from llm_audit.cli.lambda_bundle import archive, bundle
-from local_dynamodb import REGION, create_table
+from local_dynamodb import create_table
 from local_s3 import running_s3
 
 ROOT = Path(__file__).parent.parent
 ARTIFACTS = ROOT / "infra/lambda/llm-audit-ingest"
+REGION = "eu-central-1"
 ACCOUNT = "000000000000"
 _numbers = itertools.count()
 

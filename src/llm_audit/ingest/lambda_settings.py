@@ -61,7 +61,7 @@ def lambda_settings(environment: Mapping[str, str]) -> LambdaSettings:
 def _name(environment: Mapping[str, str], variable: str, allowed: re.Pattern[str], what: str) -> str | None:
     value = environment.get(variable) or None
     if value is not None and not allowed.fullmatch(value):
-        raise LambdaSettingsError(f"{variable} is {ascii(value[:80])}, expected {what}")
+        raise LambdaSettingsError(f"{variable} is {value[:80]!a}, expected {what}")
     return value
 
 
@@ -71,6 +71,6 @@ def _number(environment: Mapping[str, str], variable: str, least: int, most: int
         return None
     if not (value.isascii() and value.isdigit() and len(value) < 10 and least <= int(value) <= most):
         raise LambdaSettingsError(
-            f"{variable} is {ascii(value[:80])}, expected a whole number from {least} to {most}"
+            f"{variable} is {value[:80]!a}, expected a whole number from {least} to {most}"
         )
     return int(value)

@@ -19,8 +19,7 @@ from calls import key_of, record, request_id
 from llm_audit.cli.main import main
 from llm_audit.index.dynamodb_items import item_of
 from llm_audit.record.encoding import encode_record
-from local_dynamodb import REGION
-from local_lambda import ARTIFACTS, Chain, eventually
+from local_lambda import ARTIFACTS, REGION, Chain, eventually
 
 pytestmark = pytest.mark.timeout(
     300
