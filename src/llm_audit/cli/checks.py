@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from llm_audit import __version__
+from llm_audit.cli.indexes import open_index, table_faults
 from llm_audit.cli.kinds import Address
 from llm_audit.cli.reading import open_objects
-from llm_audit.cli.settings import Settings
+from llm_audit.cli.settings import SettingError, Settings
 from llm_audit.cli.startup import is_locked
 from llm_audit.cli.terminal import shown_bytes, shown_ms
 from llm_audit.index.index import IndexMissingError, IndexUnavailableError
 from llm_audit.index.selection import Selection
-from llm_audit.index.sqlite import SqliteReader
 from llm_audit.record.times import iso_from_ms, ms_from_iso
 from llm_audit.store.objects import StoreError
 
@@ -160,30 +160,42 @@ def store(settings: Settings) -> Iterator[Finding]:
 
 
 def index(settings: Settings) -> Iterator[Finding]:
-    """Check that the index can be read, and has no record from the future."""
-    if settings.index != "sqlite":
-        yield Finding(
-            False, f"the index {settings.index} cannot be looked at", "this version reads `sqlite` only"
-        )
-        return
+    """Check that the index can be read, is of the right shape, and has no record from the future."""
+    name = settings.index_path if settings.index == "sqlite" else settings.index
     try:
-        reader = SqliteReader(settings.index_path)
+        yield from _table(settings)
+        reader = open_index(settings)
         try:
             newest = reader.query(Selection(), limit=1).items
         finally:
             reader.close()
-    except IndexMissingError:
-        yield Finding(True, "there is no index yet; serving makes it, or `llm-audit reindex`")
+    except IndexMissingError as error:
+        if settings.index == "sqlite":
+            yield Finding(True, "there is no index yet; serving makes it, or `llm-audit reindex`")
+        else:
+            yield Finding(False, str(error), "make the table, or set AUDIT_INDEX")
         return
-    except IndexUnavailableError as error:
-        yield Finding(False, str(error), "run `llm-audit reindex`")
+    except (IndexUnavailableError, SettingError) as error:
+        advice = "run `llm-audit reindex`" if settings.index == "sqlite" else "see the message"
+        yield Finding(False, str(error), advice)
         return
     last = f"its newest call began at {newest[0].started_at}" if newest else "it is empty"
-    yield Finding(True, f"the index {settings.index_path} can be read; {last}")
+    yield Finding(True, f"the index {name} can be read; {last}")
     if newest and ms_from_iso(newest[0].started_at) > _now_ms() + CLOCK_SECONDS * 1000:
         yield Finding(
             False, f"the clock is behind the newest record ({newest[0].started_at})", "set the clock; use NTP"
         )
+
+
+def _table(settings: Settings) -> Iterator[Finding]:
+    """Check a DynamoDB table's keys and indexes."""
+    if settings.index == "sqlite":
+        return
+    found = table_faults(settings)
+    for fault in found:
+        yield Finding(False, f"{settings.index}: {fault}", "see section 4 of the requirement document")
+    if not found:
+        yield Finding(True, f"{settings.index} has its keys and its three indexes")
 
 
 def clock(_settings: Settings) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from llm_audit.cli.settings import SettingError, Settings
+from llm_audit.index.dynamodb_shape import faults
 from llm_audit.index.index import Index, IndexReader
 from llm_audit.index.schema import Item, ItemSettings
 from llm_audit.index.selection import Selection
@@ -86,6 +87,15 @@ def require_same_shape(index: IndexReader, items: ItemSettings) -> None:
                     f"the table's newest item was written with {variable}, which is not set here: set it as the "
                     "ingestion Lambda has it"
                 )
+
+
+def table_faults(settings: Settings) -> list[str]:
+    """Name what keeps the table that the settings name from being an index. Raises as ``open_dynamodb`` does."""
+    index = open_dynamodb(settings)
+    try:
+        return list(faults(index.table.describe()))
+    finally:
+        index.close()
 
 
 def dynamodb_rebuild(

@@ -250,6 +250,22 @@ def test_what_is_wrong_is_said_in_a_line(filled, environ, code, words):
     assert "Traceback" not in result.output
 
 
+def test_doctor_looks_at_the_table(filled, server):
+    def said(table):
+        result = filled.run("doctor", "--json", AUDIT_INDEX=f"dynamodb://{table}")
+        lines = [json.loads(line) for line in result.stdout.splitlines()]
+        return [(line["ok"], line["what"]) for line in lines if line["check"] == "index"]
+
+    shape, read = said(filled.table)[:2]
+    assert (shape[0], read[0]) == (True, True)
+    assert "2026-11-24T12:00:00.004Z" in read[1]
+    lacking = server.new_table(("GSI_UserTime", "GSI_StatusTime"))
+    assert said(lacking)[0] == (False, f"dynamodb://{lacking}: index GSI_ProjectLatency is missing")
+    ((ok, what),) = said("NoSuchTable")
+    assert not ok
+    assert "no DynamoDB table NoSuchTable" in what
+
+
 def test_without_boto3_it_says_what_to_install(filled, tmp_path):
     (tmp_path / "boto3.py").write_text("raise ModuleNotFoundError('no', name='boto3')")
     run = subprocess.run(
