@@ -21,6 +21,7 @@ _OTHERS = {
     "AWS::Logs::LogGroup": "0.03 a GiB and month",
     "AWS::ECR::Repository": "0.10 a GiB and month",
     "AWS::EC2::Volume": "0.10 a GiB and month, used or not",
+    "AWS::CloudFormation::Stack": "nothing by itself: see what is in it",
     "AWS::KMS::Key": "1.00 a month",
     "AWS::SecretsManager::Secret": "0.40 a month",
 }
