@@ -6,6 +6,7 @@ Python, its dead letters are envelopes, a notification needs no permission, and 
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
@@ -60,6 +61,14 @@ class Chain:
             FunctionName=self.function, Payload=json.dumps(event).encode()
         )
         return json.loads(answer["Payload"].read()), answer.get("FunctionError")
+
+    def logged(self, event: Any) -> list[dict[str, Any]]:
+        """Invoke, and give the lines that the function wrote."""
+        answer = self.aws.client("lambda").invoke(
+            FunctionName=self.function, LogType="Tail", Payload=json.dumps(event).encode()
+        )
+        lines = base64.b64decode(answer["LogResult"]).decode().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
     def configure(self, **environment: str) -> None:
         """Set variables beside the table's name; the next invocation has them."""

@@ -6,16 +6,14 @@ import hashlib
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from calls import key_of, record
 from llm_audit.record.encoding import encode_record
+from small_aws import SmallAws, small_aws
 
 HANDLER = Path(__file__).parents[3] / "infra/lambda/llm-audit-ingest"
 LIMIT = 128 * 1024 * 1024
@@ -72,73 +70,18 @@ def large_tree(megabytes: int) -> Iterator[bytes]:
     yield last[1:]
 
 
-class Aws(ThreadingHTTPServer):
-    """As much of S3 and DynamoDB as the function asks for: one endless-looking object, and rows that are kept."""
-
-    daemon_threads = True
-
-    def __init__(self, pieces) -> None:
-        super().__init__(("127.0.0.1", 0), _Answers)
-        self.pieces = pieces
-        self.rows: list[dict] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class _Answers(BaseHTTPRequestHandler):
-    server: Aws
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("transfer-encoding", "chunked")
-        self.end_headers()
-        for piece in self.server.pieces():
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        self.wfile.write(b"0\r\n\r\n")
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        assert self.headers["x-amz-target"] == "DynamoDB_20120810.PutItem"
-        self.server.rows.append(asked["Item"])
-        self.send_response(200)
-        self.send_header("content-length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def serving(pieces) -> Iterator[Aws]:
-    with Aws(pieces) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def event(key: str) -> dict:
     return {
         "Records": [{"eventSource": "aws:s3", "s3": {"bucket": {"name": "audit"}, "object": {"key": key}}}]
     }
 
 
-def ingested(server: Aws) -> tuple[dict, int]:
+def ingested(server: SmallAws) -> tuple[dict, int]:
     """Run the function in a process that gets no more than 128 MB; gives its answer and the most it used."""
     environment = {
         "PYTHONPATH": str(HANDLER),
         "AWS_LAMBDA_FUNCTION_NAME": "llm-audit-ingest",
-        "AWS_REGION": "eu-central-1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_ENDPOINT_URL": server.url,
+        **server.environment(),
     }
     done = subprocess.run(
         [sys.executable, "-c", _RUN],
@@ -163,7 +106,8 @@ def ingested(server: Aws) -> tuple[dict, int]:
     ],
 )
 def test_an_object_of_any_size_becomes_an_item_in_less_than_100_mb_of_memory(pieces):
-    with serving(pieces) as server:
+    with small_aws() as server:
+        server.objects["/audit/" + key_of(record(1))] = pieces
         answer, peak = ingested(server)
     assert answer == {"processed": 1, "written": 1, "skipped": 0, "errors": 0}
     assert peak < PEAK
