@@ -28,10 +28,22 @@ counts as not set. A wrong one is refused at start, in one line with the name, t
 _SETTINGS_END = """
 
 Where the bucket is S3, credentials come from where every AWS SDK takes them (`AWS_ACCESS_KEY_ID`, a container's or
-an instance's role, …). The variables of the ingestion Lambda are documented with it.
+an instance's role, …).
 
 Below the data dir: `journal` (with the shipper's ledger), `objects/<prefix>/YYYY/MM/DD/<requestId>.json`,
 `index/audit.sqlite3`, `quarantine`, `status` and `usage`.
+
+## The ingestion Lambda
+
+Variables of the function alone; a wrong value stops it at its first start, with name, value and what is allowed.
+
+| variable | default | meaning | allowed |
+|---|---|---|---|
+| `TABLE_NAME` | `CentralLLMAudit` | the table that items are written to | a name or an ARN |
+| `MAX_PREVIEW_CHARS` | `2048` | characters kept of `promptPreview` and `responsePreview`; less where an item would pass 400 KB | 0 to 400000 |
+| `RAW_ARCHIVE_BUCKET` | none | bucket that gets a copy of every document, under the same key | a bucket's name |
+| `STATUS_SHARDS` | `1` | partitions that one status is spread over | 1 to 1000 |
+| `RETENTION_DAYS` | none | days after a call's start until DynamoDB may drop its item (`expiresAt`) | 1 to 36500 |
 """
 _CLI_INTRODUCTION = """\
 # Commands

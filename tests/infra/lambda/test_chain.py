@@ -104,6 +104,18 @@ def test_through_a_queue_only_the_messages_that_failed_come_again_and_are_dead_l
     assert chain.stems() == stems(1, 2, 3)
 
 
+def test_amazons_dead_letter_is_the_event_itself_and_what_is_no_event_stays(aws):
+    chain = aws.new_chain()
+    chain.put(key_of(record(1)), data(1))
+    sqs = aws.client("sqs")
+    for body in ("no event", json.dumps(event(chain, key_of(record(1))))):
+        sqs.send_message(QueueUrl=chain.dead_letters, MessageBody=body)
+    done = redrive(chain)
+    assert (done.exit_code, "the message holds no JSON object" in done.output) == (1, True), done.output
+    assert chain.dead_letter_bodies() == ["no event"]
+    assert chain.stems() == stems(1)
+
+
 def test_events_twice_reversed_and_of_deleted_objects_leave_the_same_table(aws):
     chain = aws.new_chain()
     keys = [key_of(record(number)) for number in range(4)]
