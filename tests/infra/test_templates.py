@@ -21,6 +21,7 @@ from infra_templates import (
     template_names,
 )
 from llm_audit.index.schema import KEY_NAMES
+from llm_audit.ingest import reports
 from llm_audit.proxy.refusals import ERROR_TYPES
 from llm_audit.record.encoding import document
 from llm_audit.record.schema import ErrorInfo
@@ -221,6 +222,9 @@ def test_the_ready_queries_of_the_template_are_the_files():
 
 def test_alarms_and_dashboard_watch_metrics_that_somebody_writes():
     of_ingestion = {"IngestErrors", "IngestSkipped", "IngestAgeMs"}
+    counts = dict.fromkeys(reports.COUNTS, 1)
+    written = json.loads(reports.summary_lines(counts, [5], "llm-audit-ingest", 0, {})[0])
+    assert of_ingestion <= set(written)
     watched = set()
     for _, logical_id, alarm in resources("AWS::CloudWatch::Alarm"):
         properties = alarm["Properties"]
