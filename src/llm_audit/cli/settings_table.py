@@ -50,13 +50,15 @@ SETTINGS: tuple[Setting, ...] = (
         "the folder `objects` in the data dir",
     ),
     Setting("prefix", "AUDIT_PREFIX", kinds.PREFIX, "logs", "what every object's key begins with"),
-    Setting("aws_region", "AWS_REGION", kinds.REGION, None, "region of the bucket", "as in every AWS SDK"),
+    Setting(
+        "aws_region", "AWS_REGION", kinds.REGION, None, "region of bucket and table", "as in every AWS SDK"
+    ),
     Setting(
         "aws_endpoint_url",
         "AWS_ENDPOINT_URL",
         kinds.ENDPOINT,
         None,
-        "another S3 endpoint than Amazon's; credentials come from where every AWS SDK takes them",
+        "another endpoint than Amazon's, for S3 and DynamoDB; credentials come from where every AWS SDK takes them",
         "as in every AWS SDK",
     ),
     Setting(

@@ -47,7 +47,7 @@ _SIGNS = (
         "",
         IndexMissingError,
         "there is no DynamoDB table {table} (or one of its indexes is missing) in this region and account; "
-        "set AUDIT_INDEX and AWS_REGION, or create it as docs/deploy.md says",
+        "set AUDIT_INDEX and AWS_REGION, or create it: `llm-audit aws deploy` does",
     ),
     _Sign(
         ("AccessDeniedException", "AccessDenied"),
@@ -88,7 +88,7 @@ _SIGNS = (
         ("ValidationException",),
         "specified index",
         IndexDamagedError,
-        "an index is missing ({said}); create it as docs/deploy.md says",
+        "an index is missing ({said}); create it: `llm-audit doctor` tells which, `llm-audit aws deploy` makes all",
     ),
 )
 
