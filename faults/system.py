@@ -156,12 +156,16 @@ class System:
             child.get("restarts", 0) for child in self.status("supervisor").get("children", {}).values()
         )
 
-    def restart(self) -> None:
-        """End every process at once; start with ``environ`` as it is now."""
+    def end_all(self) -> None:
+        """End every process at once."""
         for pid in (self.process.pid, *self.children().values()):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
+
+    def restart(self) -> None:
+        """End every process at once; start with ``environ`` as it is now."""
+        self.end_all()
         self.start()
 
     def kill(self, name: str) -> bool:

@@ -53,6 +53,6 @@ def _fail(
             yield
 
     # Where the shipper cannot write, calls go on as long as the journal has room; and one failed sync is soon over.
-    effects = 10 if when == ALWAYS and victim != "shipper" else 1 if when == ONCE else 0
     passes = policy == "pass"
+    effects = 1 if when == ONCE else 0 if victim == "shipper" else 300 if passes else 10
     return outage.run(stage, system, Outage(name, failing(), effects, passes=passes), stage.choose(16, 64))

@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,7 +144,8 @@ class SpareMaker:
             self._thread.join()
         if self._spare is not None:
             self._spare.close()
-            self._spare.path.unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that fails keeps it; recovery knows it for a spare
+                self._spare.path.unlink(missing_ok=True)
             self._spare = None
 
     def _make(self) -> Segment:

@@ -59,6 +59,8 @@ class Service:
         self.upstream_answers = False
         self._upstream_is_launched = config.upstream_is_launched
         self._counting = Counting(config.writer_dir)
+        self.passed = 0
+        """Calls that ``AUDIT_WHEN_FULL=pass`` let through unrecorded."""
         self._pass_when_full = config.pass_when_full
         self._gate = gate
         self._pool = pool
@@ -162,6 +164,7 @@ class Service:
     ) -> Exchange:
         """Refuse what the journal cannot take, or let it pass and count it (``AUDIT_WHEN_FULL``)."""
         if self._pass_when_full:
+            self.passed += 1
             self._counting.count(UNAUDITED)
             return self._unaudited_exchange(client, head, verdict, body, complete=complete)
         kind = "journal_full" if isinstance(error, JournalFullError) else "journal_failed"

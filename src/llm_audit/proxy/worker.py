@@ -120,7 +120,7 @@ class Worker:
         try:
             self._service.use_writer(await loop.run_in_executor(None, self._open_writer, loop))
         except (JournalFullError, JournalFailedError) as error:
-            _say(f"{error}; calls get 503 until it can be written")
+            _say(f"{error}; {self._meanwhile()} until it can be written")
             self._reopening = loop.create_task(self._reopen())
 
     def _open_writer(self, loop: asyncio.AbstractEventLoop) -> JournalWriter:
@@ -136,7 +136,7 @@ class Worker:
 
     def _journal_failed(self, error: Exception) -> None:
         _say(
-            f"the journal in {self._config.writer_dir} failed: {error}; calls get 503 until it can be written"
+            f"the journal in {self._config.writer_dir} failed: {error}; {self._meanwhile()} until it can be written"
         )
         failed = self._service.writer
         self._service.journal_failed(error)
@@ -145,13 +145,23 @@ class Worker:
         if self._reopening is None or self._reopening.done():
             self._reopening = asyncio.get_running_loop().create_task(self._reopen())
 
+    def _meanwhile(self) -> str:
+        return (
+            "calls go through unrecorded and are counted" if self._config.pass_when_full else "calls get 503"
+        )
+
     async def _reopen(self) -> None:
         """Open a new boot as soon as a probe write and sync succeed."""
         loop = asyncio.get_running_loop()
+        said = 0
         while not self._stop.is_set():
             try:
                 writer = await loop.run_in_executor(None, self._open_writer, loop)
             except (JournalFullError, JournalFailedError, JournalLockedError, OSError):
+                passed = self._service.passed
+                if passed > said:  # the disk that would keep their count fails: so it is said here too
+                    said = passed
+                    _say(f"{passed:,} calls went through unrecorded since this worker began")
                 await asyncio.sleep(REOPEN_PAUSE)
             else:
                 self._service.use_writer(writer)
