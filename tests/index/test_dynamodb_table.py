@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from botocore.exceptions import ClientError
@@ -107,4 +110,45 @@ def test_a_table_tells_its_keys_and_indexes(table):
         "GSI_ProjectLatency",
     }
     table.close()
+    table.close()
+
+
+class _Throttling(BaseHTTPRequestHandler):
+    """Answers the first request that the table is throttled, and every later one that there is nothing."""
+
+    def do_POST(self):
+        self.server.asked += 1
+        self.rfile.read(int(self.headers["content-length"]))
+        error = {"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException", "message": "slow down"}
+        body = json.dumps(error if self.server.asked <= self.server.refusals else {}).encode()
+        self.send_response(400 if self.server.asked <= self.server.refusals else 200)
+        self.send_header("content-type", "application/x-amz-json-1.0")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def throttling(dynamodb):
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Throttling) as server:
+        server.asked, server.refusals = 0, 1
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_throttled_request_is_tried_again_and_only_in_the_end_an_error(throttling):
+    endpoint = f"http://127.0.0.1:{throttling.server_address[1]}"
+    table = Table("T", client("eu-central-1", endpoint, attempts=2))
+    assert table.get(key_of(item(1))) is None
+    assert throttling.asked == 2
+    throttling.refusals = 99
+    with pytest.raises(IndexUnavailableError, match="throttled, again and again"):
+        table.get(key_of(item(1)))
+    assert throttling.asked == 4
     table.close()
