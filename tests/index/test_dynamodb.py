@@ -73,8 +73,8 @@ def test_items_of_every_shard_count_ever_used_are_found_together(index):
     index.put(mixed)
     for status in ("200", "429", "none"):
         wanted = newest_first(one for one in mixed if str(one.status_code or "none") == status)
-        assert walked(index, Selection(status=status), 7) == (wanted, False)
-    assert walked(index, Selection(), 7) == (newest_first(mixed), False)
+        assert walked(index, Selection(status=status), 11) == (wanted, False)
+    assert walked(index, Selection(), 30) == (newest_first(mixed), False)
     by_user = Selection(user="user-1", status="200")
     assert walked(index, by_user)[0] == newest_first(
         one for one in mixed if one.user == "user-1" and one.status_code == 200
