@@ -38,8 +38,8 @@ test: $(VENV)/dev-installed $(VENV)/awscli/installed $(VENV)/checkov/installed l
 	$(BIN)/python -m pytest
 
 faults: $(VENV)/dev-installed ## Make real faults happen and count what is lost (FAULTS="--only kill --seed 7" for a part).
-	@# Without strace a disk's errors cannot be made: it is fetched where that can be done, and the table says so where not.
-	@command -v strace >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install --yes --quiet strace; } || true
+	@# Without strace and libfaketime some cannot be made: they are fetched where that can be done, and the table says so where not.
+	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || command -v strace faketime >/dev/null || apt-get install --yes --quiet strace faketime || true
 	$(BIN)/python -m faults $(FAULTS)
 
 # The clients in docs/callers.md that the dev environment does not hold; whoever can't reach npm loses no test but theirs.

@@ -87,14 +87,19 @@ class System:
         self.process: subprocess.Popen[bytes]
 
     @property
+    def data(self) -> Path:
+        """The data folder."""
+        return Path(self.settings["AUDIT_DATA_DIR"])
+
+    @property
     def objects(self) -> Path:
         """Where the records are stored."""
-        return self.folder / "data" / "objects"
+        return self.data / "objects"
 
     @property
     def journal(self) -> Path:
         """Where the journal is."""
-        return Path(self.settings.get("AUDIT_JOURNAL_DIR", self.folder / "data" / "journal"))
+        return Path(self.settings.get("AUDIT_JOURNAL_DIR", self.data / "journal"))
 
     @property
     def log(self) -> str:
@@ -135,9 +140,7 @@ class System:
     def status(self, name: str) -> dict[str, Any]:
         """Give what the supervisor or the shipper says of itself; empty where it says nothing yet."""
         try:
-            status: dict[str, Any] = json.loads(
-                (self.folder / "data" / "status" / f"{name}.json").read_bytes()
-            )
+            status: dict[str, Any] = json.loads((self.data / "status" / f"{name}.json").read_bytes())
         except (OSError, ValueError):
             return {}
         return status

@@ -157,6 +157,18 @@ def test_what_is_counted_after_a_boot_s_end_is_told_by_the_next(fast_path):
     assert told(directory) == 1
 
 
+def test_refusals_that_have_used_up_their_share_are_told_when_the_boot_ends(fast_path):
+    directory = fast_path / "w-00000001"
+    writer = open_writer(directory)
+    while writer.room_for_refusal(1000):
+        pass
+    writer.counts.count(REFUSED)
+    writer.tell_counted()
+    assert len(writer.counts.pending()) == 1
+    writer.close()
+    assert told(directory) == 1
+
+
 def test_two_openings_of_one_file_give_each_reason_a_place_of_its_own(tmp_path):
     old, new = CountedCalls(tmp_path), CountedCalls(tmp_path)
     old.count(Reason(404, "unknown_path"))

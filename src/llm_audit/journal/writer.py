@@ -23,7 +23,7 @@ from time import monotonic_ns, time_ns
 from zlib import crc32
 
 from llm_audit.journal import crash
-from llm_audit.journal.counted import UNAUDITED, CountedCalls, Reason
+from llm_audit.journal.counted import UNAUDITED, CountedCalls
 from llm_audit.journal.exchange import LARGE, OpenExchange
 from llm_audit.journal.files import (
     host_boot,
@@ -222,12 +222,13 @@ class JournalWriter:
         self._refusals.take(self._segment.name.number, bytes_wanted)
         return True
 
-    def tell_counted(self) -> None:
-        """Put the calls that were only counted on record, as far as there is room; called about once a second."""
+    def tell_counted(self, *, is_last: bool = False) -> None:
+        """Put calls that were only counted on record, where there is room; ``is_last``: refusals beyond their share."""
         boot = self.opening.boot
         told = False
         for counted in self.counts.pending():
-            if self._has_room_for_counted(counted.reason):
+            is_free = is_last or counted.reason == UNAUDITED
+            if (self.has_room if is_free else self.room_for_refusal)(_COUNTED_ROOM):
                 self.counts.will_be_told(counted, boot, self.next_sequence)
                 try:
                     exchange = self.begin(counted.start(monotonic_ns() - counted.span_ns), b"", last=True)
@@ -238,9 +239,6 @@ class JournalWriter:
                 told = True
         if told:
             self._syncer.when_durable(partial(self.counts.settle, boot, self.next_sequence))
-
-    def _has_room_for_counted(self, reason: Reason) -> bool:
-        return self.has_room(_COUNTED_ROOM) if reason == UNAUDITED else self.room_for_refusal(_COUNTED_ROOM)
 
     # Appending.
 
@@ -370,7 +368,7 @@ class JournalWriter:
             return
         self._closed = True
         if self._failure is None:
-            self.tell_counted()
+            self.tell_counted(is_last=True)
         self._spares.stop()
         self._syncer.stop()
         used: int | None = None
