@@ -5,8 +5,11 @@ Where it differs from AWS is said in the tests that meet it.
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,8 +19,8 @@ from pathlib import Path
 
 import psutil
 
+from certificates import make_certificate
 from llm_audit.deploy.clients import Aws
-from local_s3 import _answers
 
 REGION = "eu-central-1"
 
@@ -28,16 +31,20 @@ class LocalAws:
 
     endpoint: str
     pid: int
+    certificate: Path | None = None
+    """What to trust, where it speaks TLS."""
 
     @property
     def environ(self) -> dict[str, str]:
         """What a program needs to reach it."""
+        trusted = str(self.certificate) if self.certificate else None
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
+            **({"AWS_CA_BUNDLE": trusted, "SSL_CERT_FILE": trusted} if trusted else {}),
         }
 
     def aws(self) -> Aws:
@@ -46,7 +53,7 @@ class LocalAws:
 
 
 @contextmanager
-def running_aws(folder: Path, **environ: str) -> Iterator[LocalAws]:
+def running_aws(folder: Path, *, speaks_tls: bool = False, **environ: str) -> Iterator[LocalAws]:
     """Start it on a free port, wait until it answers, end it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -60,6 +67,10 @@ def running_aws(folder: Path, **environ: str) -> Iterator[LocalAws]:
         "IOT_MTLS_ENABLED": "0",
         "TMPDIR": str(folder),
     }
+    certificate = None
+    if speaks_tls:
+        certificate, key = make_certificate(folder)
+        settings |= {"USE_SSL": "1", "MINISTACK_SSL_CERT": str(certificate), "MINISTACK_SSL_KEY": str(key)}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AUDIT_"))}
     program = Path(sys.executable).parent / "ministack"
     log = folder / "ministack.log"
@@ -68,9 +79,10 @@ def running_aws(folder: Path, **environ: str) -> Iterator[LocalAws]:
             [str(program)], env={**inherited, **settings, **environ}, stdout=output, stderr=output, cwd=folder
         )
         try:
-            while not _answers(port):
+            while not _answers(port, certificate):
                 assert server.poll() is None, f"ministack ended: {log.read_text()[-2000:]}"
-            yield LocalAws(f"http://127.0.0.1:{port}", server.pid)
+            scheme = "https" if speaks_tls else "http"
+            yield LocalAws(f"{scheme}://127.0.0.1:{port}", server.pid, certificate)
         finally:
             # Its Lambda workers are its children; a stack that still waits for something would hold it up.
             family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
@@ -78,3 +90,20 @@ def running_aws(folder: Path, **environ: str) -> Iterator[LocalAws]:
             for process in psutil.wait_procs(family, timeout=2)[1]:
                 process.kill()
             server.wait()
+
+
+def _answers(port: int, certificate: Path | None) -> bool:
+    with contextlib.closing(connect(f"127.0.0.1:{port}", certificate)) as connection:
+        try:
+            connection.request("GET", "/_ministack/health")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+
+
+def connect(address: str, certificate: Path | None) -> http.client.HTTPConnection:
+    """Give a connection to it, over TLS where there is a certificate to trust."""
+    if certificate is None:
+        return http.client.HTTPConnection(address, timeout=60)
+    context = ssl.create_default_context(cafile=str(certificate))
+    return http.client.HTTPSConnection(address, timeout=60, context=context)

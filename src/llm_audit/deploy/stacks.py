@@ -5,6 +5,7 @@ Both creating and updating go through a change set, so that what is shown before
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation.client import CloudFormationClient
 
 _NOTHING_TO_CHANGE = ("didn't contain changes", "No updates are to be performed")
+_IS_OF_PARAMETER = re.compile(r"parameter|assertion|\bRule\b", re.IGNORECASE)
+"""Words of a refusal that speaks of parameters, singly or by the template's rules."""
+
 _PATIENCE_SECONDS = 300.0
 """A change set takes seconds; AWS says up to a few minutes where a stack has hundreds of resources."""
 
@@ -103,7 +107,7 @@ def parameter_errors() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if error_code(error) == "ValidationError" and "arameter" in error_message(error):
+        if error_code(error) == "ValidationError" and _IS_OF_PARAMETER.search(error_message(error)):
             raise WrongUsageError(error_message(error), "give it with --parameter Name=Value") from None
         raise
 
