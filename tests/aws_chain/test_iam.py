@@ -1,0 +1,57 @@
+"""The same chain with policies enforced: whoever lacks a permission fails.
+
+The proxy has the task role's policy and no other, the function the template's. Everything goes over TLS, since the
+policies of buckets and queues refuse what does not. The local AWS does not know the condition ``s3:if-none-match``, and
+would refuse every put of a bucket that takes new objects only: ``CreateOnly`` is off.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from aws_stage import staged
+from cli.waiting import eventually
+from local_aws import running_aws
+
+ROOT = Path(__file__).parents[2]
+ROLE = "llm-audit-ingest-role"
+INLINE = "llm-audit-ingest-inline"
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.usefixtures("signed_in")
+def test_with_policies_enforced_a_call_reaches_its_item_and_a_missing_permission_shows(tmp_path, monkeypatch):
+    with running_aws(tmp_path, speaks_tls=True, AUTH="true", LAMBDA_ASYNC_RETRY_BASE_SECONDS="0.3") as local:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(local.certificate))
+        task = task_credentials(local.aws().iam)
+        with staged(local, tmp_path, proxy_environ=task, CreateOnly="false") as stage:
+            assert stage.chat() == 200
+            eventually(lambda: stage.acknowledged <= set(stage.items()), within=60)
+            a_role_without_a_permission_of_the_template_fails_and_says_which(stage)
+            assert set(stage.objects()) == stage.acknowledged == set(stage.items())
+
+
+def task_credentials(iam):
+    """Make somebody with the policy that the document gives to the ECS task role, and with nothing else."""
+    policy = (ROOT / "aws" / "policies" / "ecs-task-audit-writer.json").read_text()
+    iam.create_user(UserName="task")
+    iam.put_user_policy(UserName="task", PolicyName="ecs-task-audit-writer", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="task")["AccessKey"]
+    return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+
+def a_role_without_a_permission_of_the_template_fails_and_says_which(stage):
+    iam = stage.local.aws().iam
+    policy = iam.get_role_policy(RoleName=ROLE, PolicyName=INLINE)["PolicyDocument"]
+    left = [one for one in policy["Statement"] if one["Sid"] != "AllowDynamoAuditTable"]
+    iam.put_role_policy(
+        RoleName=ROLE, PolicyName=INLINE, PolicyDocument=json.dumps({**policy, "Statement": left})
+    )
+    assert stage.chat() == 200
+    eventually(lambda: stage.dead_letters() == 1, within=60)
+    said = stage.run("doctor", "--aws", "--stack", "chain", "--wait", "1", code=1)
+    assert "problem  the function's role may not dynamodb:PutItem" in said
+    assert "problem  1 dead letter in llm-audit-dlq" in said
+    iam.put_role_policy(RoleName=ROLE, PolicyName=INLINE, PolicyDocument=json.dumps(policy))
+    assert "1 ingested" in stage.run("lambda", "redrive")
