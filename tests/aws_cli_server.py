@@ -51,6 +51,10 @@ def run(connection: socket.socket) -> None:
     os.environ.clear()
     os.environ.update(told["environ"] | own)
     sys.argv = ["aws", *told["arguments"]]
+    if told["arguments"][:1] == [
+        "sqs"
+    ]:  # version 1 alone gives this service an old address of its own, past the variable
+        sys.argv += ["--endpoint-url", told["environ"]["AWS_ENDPOINT_URL"]]
     code = 255
     try:
         code = awscli.clidriver.main()

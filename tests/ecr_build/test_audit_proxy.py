@@ -12,6 +12,7 @@ import pytest
 
 from cli.served import Served, free_port
 from cli.waiting import eventually, is_alive
+from vllm_stand_in import stand_in_vllm
 
 PROGRAM = Path(__file__).parents[2] / "docker/ecr-build/app/audit_proxy.py"
 _SPEC = spec_from_file_location("audit_proxy", PROGRAM)
@@ -127,22 +128,6 @@ def test_what_llm_audit_refuses_ends_the_container_with_its_one_line(model):
     ran = subprocess.run([sys.executable, PROGRAM], env=environ, capture_output=True, text=True, check=False)
     assert ran.returncode == 2
     assert ran.stderr.splitlines()[-1].startswith("Error: AUDIT_BUCKET (flag --bucket): got 'Not_A_Bucket'")
-
-
-def stand_in_vllm(folder):
-    """Put a program called ``vllm`` into a folder: notes how it was called and becomes the demo model server."""
-    folder.mkdir()
-    (folder / "vllm").write_text(
-        f"""#!{sys.executable}
-import json, os, sys
-with open({str(folder / "called.json")!r}, "w") as file:
-    json.dump({{"argv": sys.argv[1:], "environ": dict(os.environ), "pid": os.getpid()}}, file)
-port = sys.argv[sys.argv.index("--port") + 1]
-os.execv({sys.executable!r}, [{sys.executable!r}, "-m", "llm_audit.demo.server", "--port", port, "--pace-ms", "0"])
-"""
-    )
-    (folder / "vllm").chmod(0o755)
-    return folder / "called.json"
 
 
 @pytest.fixture
