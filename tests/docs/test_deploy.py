@@ -7,7 +7,9 @@ import urllib.request
 import uuid
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from aws_account import ACCOUNT, REGION, account, aws_command
 from cli.served import free_port
@@ -92,6 +94,28 @@ def assert_one_call_on_record(aws, request_id):
     return record
 
 
+def allow_without_tls(aws, environ):
+    """Take back the policy that demands TLS, which the local AWS does not speak; and see that it was in force."""
+    role = {
+        "aws_access_key_id": environ["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": environ["AWS_SECRET_ACCESS_KEY"],
+        "aws_session_token": environ["AWS_SESSION_TOKEN"],
+    }
+    s3 = boto3.client("s3", endpoint_url=aws.endpoint, region_name=REGION, **role)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.put_object(Bucket="central-llm-audit", Key="logs/a", Body=b"")
+    aws.client("s3").delete_bucket_policy(Bucket="central-llm-audit")
+
+
+def mapped_headers(aws):
+    """What the one API's integration tells the proxy."""
+    gateway = aws.client("apigateway")
+    (one,) = gateway.get_rest_apis()["items"]
+    (resource,) = [r for r in gateway.get_resources(restApiId=one["id"])["items"] if r["path"] == "/{proxy+}"]
+    where = {"restApiId": one["id"], "resourceId": resource["id"], "httpMethod": "ANY"}
+    return gateway.get_integration(**where)["requestParameters"]
+
+
 def prepare_deployment(aws):
     """Make what section 6 expects: the build project, its repository with an image, the service."""
     ecr, ecs = aws.client("ecr"), aws.client("ecs")
@@ -139,11 +163,16 @@ def test_every_command_of_the_page_works_in_order_and_ends_with_a_call_on_record
     shell.run(deploy)
     secret = aws.client("secretsmanager").get_secret_value(SecretId="llm-audit/gateway")["SecretString"]
     environ = role_environ(aws, "ecsTaskRole")
+    allow_without_tls(aws, environ)
     with container(tmp_path / "container", port, free_port(), AUDIT_GATEWAY_SECRET=secret, **environ):
-        shell.run(f'{call_it}\nprintf %s "$REQUEST_ID" >request-id; printf %s "$KEY_ID" >key-id')
-    told = {name: (tmp_path / "checkout" / name).read_text() for name in ("request-id", "key-id")}
-    record = assert_one_call_on_record(aws, told["request-id"])
-    assert record["identity"] == {"source": "gateway", "keyId": told["key-id"]}
+        shell.run(f'{call_it}\nprintf %s "$REQUEST_ID" >request-id')
+    assert_one_call_on_record(aws, (tmp_path / "checkout/request-id").read_text())
+    # The emulator ignores an integration's header mappings: the proxy saw neither. So they are looked at here.
+    assert mapped_headers(aws) == {
+        "integration.request.path.proxy": "method.request.path.proxy",
+        "integration.request.header.x-llm-gateway-key-id": "context.identity.apiKeyId",
+        "integration.request.header.x-llm-gateway-secret": f"'{secret}'",
+    }
     service = aws.client("ecs").describe_services(cluster="llm-audit", services=["llm-audit"])["services"][0]
     assert service["taskDefinition"].endswith("llm-audit:2")
 

@@ -1,7 +1,7 @@
 """A document's shell commands, run in order by one bash, and the audited model server that they expect.
 
 The emulator has no ECS: the image's entry point is started here, in front of a model server, with credentials of the
-task's role. The emulator also ignores an integration's streaming and time-out, drops the proxy's headers from its
+task's role. The emulator also ignores an integration's streaming, time-out and header mappings, drops the proxy's headers from its
 answer, and has every index ACTIVE at once.
 """
 
