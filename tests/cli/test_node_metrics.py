@@ -114,4 +114,4 @@ def test_serving_writes_the_line_as_it_is_since_cloudwatch_takes_no_prefix(tmp_p
     finally:
         served.end()
     assert [line["Service"] for line in lines()] == ["llm-audit"] * 2
-    assert all(line["JournalUsedRatio"] > 0 for line in lines())
+    assert all(0 <= line["JournalUsedRatio"] <= 1 for line in lines())  # nothing, once all is shipped

@@ -150,7 +150,7 @@ def store(settings: Settings) -> Iterator[Finding]:
         if settings.objects_dir and not settings.objects_dir.exists():
             yield Finding(True, f"the store {objects.bucket} will be made with the first record")
             return
-        objects.probe()
+        objects.probe(settings.prefix)
     except StoreError as error:
         yield Finding(
             False, f"the store {settings.bucket} does not answer rightly: {error}", "see the message"

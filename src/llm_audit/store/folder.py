@@ -95,7 +95,7 @@ class FolderStore:
         folder = self._path(top) if top else self._root
         yield from self._walk(str(folder), f"{top}/" if top else "", after)
 
-    def probe(self) -> None:
+    def probe(self, prefix: str = "") -> None:  # noqa: ARG002 - a folder is reached whole or not at all
         """See ``ObjectStore.probe``: makes the folder and syncs a small file in it."""
         with _errors(f"trying {self._root}"):
             self._make(self._temporary)

@@ -91,6 +91,9 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def probe(self) -> None:
-        """Ask the store for something harmless. Raises what is wrong, for ``doctor`` and a start-up check."""
+    def probe(self, prefix: str = "") -> None:
+        """Ask the store for something harmless. Raises what is wrong, for ``doctor`` and a start-up check.
+
+        It is asked below ``prefix``, since credentials may reach no further (the document's own policy does not).
+        """
         ...

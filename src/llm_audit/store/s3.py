@@ -125,10 +125,10 @@ class S3Objects:
                     modified_ms = int(meta["last_modified"].timestamp() * 1000)
                     yield ObjectEntry(meta["path"], meta["size"], modified_ms)
 
-    def probe(self) -> None:
+    def probe(self, prefix: str = "") -> None:
         """See ``ObjectStore.probe``: asks for one page of a listing."""
-        with self._errors("listing", ""):
-            next(iter(obstore.list(self._classes[0][1], chunk_size=1)), None)
+        with self._errors("listing", prefix):
+            next(iter(obstore.list(self._classes[0][1], prefix.strip("/") or None, chunk_size=1)), None)
 
     @contextmanager
     def _errors(self, doing: str, key: str) -> Iterator[None]:
