@@ -93,10 +93,10 @@ def check(found: list[EndedExchange], calls: dict[str, Call], begun: set[str], e
         else:
             assert chunks == list(calls[name].chunks)[: len(chunks)]
             assert one.end.outcome == Outcome.INTERRUPTED
-    for name in (
-        begun - ended
-    ):  # it was on the disk: nothing that a cut keeps back later may spoil its request
-        assert name in whole or name in seen
+    # It was on the disk: nothing that a cut keeps back later may spoil its request.
+    assert begun <= set(whole), f"begun durably and in quarantine: {begun - set(whole)}"
+    for name in begun:
+        assert b"".join(whole[name].request_body) == b"".join(calls[name].request)
 
 
 @pytest.fixture(autouse=True)
