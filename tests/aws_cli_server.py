@@ -71,4 +71,5 @@ def run(connection: socket.socket) -> None:
 
 
 if __name__ == "__main__":
+    awscli.clidriver.create_clidriver()  # imports every plugin, which otherwise each call would do
     serve(sys.argv[1])
