@@ -122,7 +122,7 @@ def test_an_alarm_that_rings_and_one_that_tells_nobody_are_problems(target, aws,
     said = problems(check_ingest.alarms, target)
     assert said == [
         f"the alarm {name}-errors rings: too many",
-        f"1 alarms tell nobody, such as {name}-errors",
+        f"1 of 1 alarms tell nobody, such as {name}-errors",
     ]
 
 

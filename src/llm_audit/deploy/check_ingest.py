@@ -162,4 +162,4 @@ def alarms(target: Target) -> Iterator[Finding]:
     deaf = [one["AlarmName"] for one in found if not one.get("ActionsEnabled") or not one.get("AlarmActions")]
     if deaf:
         advice = "give an address (parameter of the template) so that somebody hears it"
-        yield Finding(False, f"{len(deaf)} alarms tell nobody, such as {deaf[0]}", advice)
+        yield Finding(False, f"{len(deaf)} of {len(found)} alarms tell nobody, such as {deaf[0]}", advice)
