@@ -192,7 +192,7 @@ def row(fault: str, ledger: Ledger, objects: Objects, comparison: Comparison, no
     seen = [note] if note else []
     seen.append(f"{ledger.whole:,} answered whole")
     if comparison.counted_only:
-        seen.append(f"{comparison.counted_only:,} refusals counted in {len(objects.counting):,} records")
+        seen.append(f"{comparison.counted_only:,} more calls counted in {len(objects.counting):,} records")
     seen.append(
         "outcomes " + ", ".join(f"{name} {count:,}" for name, count in comparison.outcomes.most_common())
     )

@@ -44,7 +44,10 @@ def run(stage: Stage, system: System, outage: Outage, clients: int) -> Row:
                 missed.append("it does not recover when the fault goes")
         system.stop()
         objects = read_objects(system.objects)
-    done = row(outage.name, load.ledger, objects, compare(load.ledger, objects, may_pass=outage.passes))
+    comparison = compare(load.ledger, objects, may_pass=outage.passes)
+    if outage.passes and outage.effects and not comparison.counted_only:
+        missed.append("no call passed unrecorded: the fault had no effect")
+    done = row(outage.name, load.ledger, objects, comparison)
     return replace(done, findings=(*done.findings, *missed))
 
 

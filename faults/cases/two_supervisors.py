@@ -34,6 +34,7 @@ def run(stage: Stage) -> Iterator[Row]:
                 missed.append("the first one does not go on")
         system.stop()
         objects = read_objects(system.objects)
-    note = "it said: " + second.stderr.decode(errors="replace").strip().splitlines()[-1][:160]
+    said = second.stderr.decode(errors="replace").replace(str(stage.folder), "").strip().splitlines()
+    note = f"it said: {said[-1][:200]}"
     done = row("two supervisors on one journal", load.ledger, objects, compare(load.ledger, objects), note)
     yield replace(done, findings=(*done.findings, *missed))
