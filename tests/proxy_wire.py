@@ -11,7 +11,7 @@ import contextlib
 import socket
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ class Wire:
         found: list[EndedExchange] = []
         while batch := self.reader.poll():
             for one in batch:
-                found.append(replace(one, request_body=list(one.request_body), chunks=list(one.chunks)))
+                found.append(one._replace(request_body=list(one.request_body), chunks=list(one.chunks)))
                 self.reader.stored(one)
         return found
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from llm_audit.journal.model import EndedExchange
+from llm_audit.journal.model import Chunk, EndedExchange
 from llm_audit.journal.reader import WriterReader
 from llm_audit.record.schema import Outcome
 from proxy_process import Worker, listen, start
@@ -82,12 +82,15 @@ def journal_of(directory: Path) -> list[EndedExchange]:
     """Everything that a writer's journal holds, read as the shipper reads it."""
     reader = WriterReader(directory)
     found = list(itertools.chain.from_iterable(iter(reader.poll, [])))
-    whole = [(one, b"".join(one.request_body), b"".join(chunk.data for chunk in one.chunks)) for one in found]
+    whole = [
+        one._replace(
+            request_body=[b"".join(one.request_body)],
+            chunks=[Chunk(0, b"".join(chunk.data for chunk in one.chunks))],
+        )
+        for one in found
+    ]
     reader.close()
-    for one, asked, answered in whole:
-        object.__setattr__(one, "request_body", [asked])
-        object.__setattr__(one, "chunks", [answered])
-    return found
+    return whole
 
 
 async def kill_again_and_again(folders: list[Path], port: int, listener, ledger: list[Call]) -> int:
@@ -155,10 +158,10 @@ def check_bytes_received(after: Aftermath) -> None:
             one = kept[call.request_id]
             assert one.damage is None
             assert one.response.status == int(response.start[0])
-            assert one.chunks[0].startswith(response.body)
+            assert one.chunks[0].data.startswith(response.body)
             received += 1
             if response.complete:
-                assert one.chunks[0] == response.body
+                assert one.chunks[0].data == response.body
                 assert one.end.outcome in {Outcome.COMPLETE, Outcome.INTERRUPTED}
     assert received > KILLS * 10
 
