@@ -12,7 +12,7 @@ from faults.row import Row, Stage
 from faults.system import System, model_server
 from llm_audit.journal.crash import POINTS
 
-LONG = b'{"model":"m","messages":[{"role":"user","content":"Count to 800"}],"stream":true}'
+LONG = b'{"model":"m","messages":[{"role":"user","content":"Count to %d"}],"stream":true}'
 """A stream that is open over several segments, so that there is something to carry over."""
 
 PASSAGES = {"boot-numbered": 1, "before-roll": 1, "after-roll": 1, "recovery-written": 1, "recovery-named": 1,
@@ -34,13 +34,17 @@ def run(stage: Stage) -> Iterator[Row]:
 def _die_at(point: str, upstream: int, stage: Stage) -> Row:
     passage = PASSAGES.get(point, stage.rng.randrange(1, 400))
     settings = {"AUDIT_JOURNAL_MAX_BYTES": "8MiB"}
+    # What is carried over must be open while all that ended beside it is stored already: longer, and less beside it.
+    carries = point.startswith("carry")
+    bodies = (*BODIES.values(), LONG % (4000 if carries else 800))
+    clients = 12 if carries else stage.choose(16, 64)
     with System(stage.folder / point, settings=settings, upstream=upstream) as system:
         system.wait_until_ready()
         system.environ["LLM_AUDIT_CRASH_AT"] = f"{point}:{passage}"
-        with Load(system.port, stage.rng, stage.choose(16, 64), bodies=(*BODIES.values(), LONG)) as load:
+        with Load(system.port, stage.rng, clients, bodies=bodies) as load:
             load.wait_for_answers(20)
             system.restart()
-            deaths = _let_it_die(system, load, point, stage.rng, stage.choose(1, 5))
+            deaths = _let_it_die(system, load, point, stage.rng, stage.choose(1, 3))
             system.environ.clear()
             system.restart()
             system.wait_until_ready()
