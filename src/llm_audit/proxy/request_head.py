@@ -83,6 +83,7 @@ class RequestHead:
     fields: RequestFields
 
 
+_UPGRADE_LINE: Final = re.compile(rb"(?i:upgrade):[\t\x20-\x7e\x80-\xff]*")
 _HOST_VALUE: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 
 
@@ -105,10 +106,10 @@ def head_too_large(head: bytes) -> BadRequestError:
 def without_upgrade(head: bytes) -> bytes:
     """Give the head without Upgrade fields, which make llhttp leave the body in the stream.
 
-    Java's HttpClient offers ``h2c`` on every plain connection; the offer is ignored, not refused.
+    Java's HttpClient offers ``h2c`` on every plain connection; the offer is ignored, not refused. A line that is no
+    valid field stays, for llhttp to refuse: a lone LF in it could hide another field from us alone.
     """
-    lines = head.split(b"\r\n")
-    return b"\r\n".join(line for line in lines if line[:8].lower() != b"upgrade:")
+    return b"\r\n".join(line for line in head.split(b"\r\n") if _UPGRADE_LINE.fullmatch(line) is None)
 
 
 _VERSIONS: Final = {b"HTTP/1.1\r\n": 1, b"HTTP/1.0\r\n": 0}
