@@ -6,7 +6,7 @@ import shutil
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from reconciled import Row, System
@@ -78,6 +78,22 @@ def is_noticed(row: Row, rows: list[Row], gone: list[Gone], *, is_deep: bool) ->
     return bool(known) and ends_below and begins_above
 
 
+def is_told_apart(rows: list[Row], gone: list[Gone]) -> bool:
+    """Tell whether no item stands alone whose number another boot lost too: items do not say their boot.
+
+    Such an item may be taken for the other's, whose gap then goes unnoticed (docs/decisions, 15).
+    """
+    alone = {
+        (row.writer, row.sequence) for row, lost in zip(rows, gone, strict=True) if lost == {"object", "row"}
+    }
+    lost_whole = {
+        (row.writer, row.sequence)
+        for row, lost in zip(rows, gone, strict=True)
+        if lost == {"object", "item", "row"}
+    }
+    return not alone & lost_whole
+
+
 def first_stored(rows: list[Row]) -> int:
     return next(number for number, row in enumerate(rows) if row.id == 1)
 
@@ -100,6 +116,7 @@ def named(findings: list[dict]) -> Counter[tuple[str, str]]:
 def test_random_deletions_are_exactly_found(template, gone, is_deep):
     restore(template)
     rows = template.rows()
+    assume(is_told_apart(rows, gone))
     delete(template, rows, gone)
 
     said = template.reconcile(*(["--deep"] if is_deep else []))
