@@ -71,7 +71,7 @@ def check(found: Any, limit: int) -> None:
     assert len(found.finish_reasons) <= 64
     short = [found.operation, found.model.requested, found.model.served, *found.finish_reasons]
     assert all(text is None or 0 < len(text) <= 256 for text in short)
-    counts = [getattr(found.usage, name) for name in found.usage.__slots__]
+    counts = [getattr(found.usage, name) for name in found.usage._fields]
     assert all(number is None or (type(number) is int and number >= 0) for number in counts)
     if found.error is not None:
         assert 0 < len(found.error.type) <= 256
