@@ -417,6 +417,32 @@ def test_a_body_that_stops_coming_is_answered_408_and_recorded_as_the_clients_do
     assert world.log[-1] == ("ended", False)
 
 
+def test_a_body_that_trickles_is_answered_408_once_it_is_slower_than_500_bytes_a_second(world: World) -> None:
+    exchange = world.exchange()
+    began = world.now
+    exchange.request_begun(b"", complete=False)
+    for second in range(1, 31):
+        exchange.request_received(b"x", complete=False)
+        exchange.tick(began + second, client_waiting_since=None)
+    assert world.sent() == b""
+    exchange.request_received(b"x", complete=False)
+    exchange.tick(began + 31, client_waiting_since=None)
+    assert world.sent().startswith(b"HTTP/1.1 408 ")
+    assert b"31 bytes of the body came in 31 s, less than 500 a second" in world.sent()
+    assert world.the_end()[:2] == (Outcome.CLIENT_DISCONNECTED, 408)
+    assert exchange.keep_alive is False
+
+
+def test_a_body_that_is_large_may_take_long(world: World) -> None:
+    exchange = world.exchange()
+    began = world.now
+    exchange.request_begun(b"", complete=False)
+    for second in range(1, 300):
+        exchange.request_received(b"x" * 600, complete=False)
+        exchange.tick(began + second, client_waiting_since=None)
+    assert world.sent() == b""
+
+
 def test_a_silent_upstream_is_answered_504_at_its_limit_and_not_before(world: World) -> None:
     exchange = world.waiting_exchange()
     exchange.tick(world.now + 599, client_waiting_since=None)

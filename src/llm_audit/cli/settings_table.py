@@ -162,7 +162,8 @@ SETTINGS: tuple[Setting, ...] = (
         "AUDIT_CLIENT_TIMEOUT",
         kinds.duration(0.1, 86400),
         "30s",
-        "for the headers; without a byte of the body; without taking a byte while data waits: 408 and close, or reset",
+        "for the headers; without a byte of the body, or for all of it and 1 s more for each 500 bytes; without taking a byte "
+        "while data waits: 408 and close, or reset",
     ),
     Setting(
         "max_duration",

@@ -325,9 +325,8 @@ class Exchange:
         else:
             self._end(Outcome.CLIENT_DISCONNECTED, self._left)
 
-    def client_silent(self) -> None:
-        """Say that the client sent nothing of its body, or took nothing, for too long."""
-        message = f"the client was silent for {self._shell.limits.client_timeout:g} s"
+    def client_too_slow(self, message: str) -> None:
+        """Say that the client sends its body, or takes its answer, too slowly."""
         if self.state is _RECEIVING:
             answer = error_answer(408, "client_timeout", message)
             self.answer(answer, Outcome.CLIENT_DISCONNECTED, request_complete=False)
@@ -389,10 +388,10 @@ class Exchange:
             self.interrupt(ErrorInfo("max_duration", f"the call took longer than {limits.max_duration:g} s"))
         elif client_waiting_since is not None:
             if now - client_waiting_since > limits.client_timeout:
-                self.client_silent()
+                self.client_too_slow(f"the client took nothing for {limits.client_timeout:g} s")
         elif self.state is _RECEIVING:
-            if now - self.active_at > limits.client_timeout:
-                self.client_silent()
+            if late := limits.body_is_late(now, self.started_at, self.active_at, self.body_bytes):
+                self.client_too_slow(late)
         elif self.state in (_CONNECTING, _WAITING, _RESPONDING) and (
             now - self.active_at > limits.upstream_timeout
         ):

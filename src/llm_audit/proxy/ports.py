@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from llm_audit.record.schema import ErrorInfo, Outcome
 
@@ -62,6 +62,10 @@ class JournalPort(Protocol):
         """Append the end, in room that is reserved for it."""
 
 
+MIN_BODY_RATE: Final = 500
+"""Bytes a second that a request's body must bring on the average; far below any line that carries prompts."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExchangeLimits:
     """Seconds after which an exchange is ended (contracts.md, "Environment")."""
@@ -69,6 +73,18 @@ class ExchangeLimits:
     client_timeout: float = 30.0
     upstream_timeout: float = 600.0
     max_duration: float = 3600.0
+
+    def body_is_late(self, now: float, began_at: float, active_at: float, received: int) -> str | None:
+        """Say what is too slow about a body that is not whole yet; None while it comes as it should.
+
+        A byte now and then is not enough: whoever sends one a second would hold connection and journal for hours.
+        """
+        limit = self.client_timeout
+        if now - active_at > limit:
+            return f"the client sent nothing for {limit:g} s"
+        if now - began_at > limit + received / MIN_BODY_RATE:
+            return f"{received} bytes of the body came in {now - began_at:.0f} s, less than {MIN_BODY_RATE} a second"
+        return None
 
 
 @dataclass(frozen=True, slots=True)

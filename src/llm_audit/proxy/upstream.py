@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections import deque
 from collections.abc import Callable
 from ssl import SSLContext
@@ -41,10 +42,21 @@ class UpstreamConnection(asyncio.Protocol):
         self._head = bytearray()
         self._in_body = self._until_close = self._complete = self._spent = False
         self._pieces: list[bytes] = []
+        self._fruitless = 0
+        """Bytes since the last that brought something: interim responses, or framing without a byte of the body."""
+        self._unread = select.poll()
         self.idle_since = 0.0
         self.closed = False
 
     # --- for the pool ------------------------------------------------------------------------------------
+
+    @property
+    def is_fresh(self) -> bool:
+        """Tell whether nothing came, no byte and no end, since the last response: what came would be no answer.
+
+        The loop may not have read it yet: a surplus of one response must never be taken for the next one.
+        """
+        return not (self.closed or self._unread.poll(0))
 
     def carry(self, exchange: Exchange) -> None:
         """Send an exchange's request."""
@@ -66,6 +78,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
         self._out = outflow_for(self._pool.loop, self._transport, _nothing, abort_on_error=False)
+        self._unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         """Parse one read, and tell the exchange once what it brought."""
@@ -90,7 +103,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._spent = True
         pieces = self._pieces
         if head is None and not pieces and not self._complete:
+            self._brought_nothing(exchange, len(data))
             return
+        self._fruitless = 0
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         if self._complete:
@@ -197,6 +212,7 @@ class UpstreamConnection(asyncio.Protocol):
             if status >= 200:
                 break
             self._complete = False
+            self._count_fruitless(len(raw))
         self._in_body = True
         self._spent = head.close
         assert self._exchange is not None
@@ -205,6 +221,19 @@ class UpstreamConnection(asyncio.Protocol):
         elif not self._complete:
             self._until_close = head.content_length is None and not head.chunked
         return head, data
+
+    def _count_fruitless(self, count: int) -> None:
+        self._fruitless += count
+        if self._fruitless > MAX_HEAD_BYTES:
+            raise BadResponseError(
+                f"more than {MAX_HEAD_BYTES} bytes of interim responses, chunk extensions or trailers came in a row"
+            )
+
+    def _brought_nothing(self, exchange: Exchange, count: int) -> None:
+        try:
+            self._count_fruitless(count)
+        except BadResponseError as error:
+            self._malformed(exchange, None, str(error))
 
     def _malformed(self, exchange: Exchange, head: ResponseHead | None, what: str) -> None:
         """Pass on what came before the fault, then fail."""
@@ -256,7 +285,7 @@ class UpstreamPool:
             oldest = self.loop.time() - IDLE_LIMIT
             while self._idle:
                 connection = self._idle.pop()
-                if not connection.closed and connection.idle_since >= oldest:
+                if connection.idle_since >= oldest and connection.is_fresh:
                     connection.carry(exchange)
                     return
                 connection.abort()
