@@ -41,6 +41,11 @@ class Call:
             return None
         return self.content.rpartition(b'"code":"')[2].partition(b'"')[0].decode()
 
+    @property
+    def is_its_own(self) -> bool:
+        """Tell whether the answer names this call's id, as those of the scripted model server do."""
+        return b'"id":"%b"' % self.request_id.encode() in self.content
+
 
 @dataclass(slots=True)
 class Ledger:

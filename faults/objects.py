@@ -48,7 +48,7 @@ def read_objects(folder: Path) -> Objects:
         found.twice += place in found.places
         found.places[place] = (at["previousSha256"], hashlib.sha256(data).hexdigest())
         found.quarantined += is_stub(record)
-        if record["request"]["path"] is None:
+        if record["request"]["path"] is None and not is_unreadable(record):
             found.counting.append(record)
         else:
             found.records.setdefault(record["requestId"], []).append(record)
@@ -58,6 +58,12 @@ def read_objects(folder: Path) -> Objects:
 def is_stub(record: dict[str, Any]) -> bool:
     """Tell whether a record only stands in the place of one that could not be made."""
     return (record["error"] or {}).get("type") == "quarantined"
+
+
+def is_unreadable(record: dict[str, Any]) -> bool:
+    """Tell whether a record is of one request whose request line never came, or could not be read."""
+    error = record["error"] or {}
+    return error.get("type") == "bad_request" and not _COUNTED.match(error["message"])
 
 
 def is_truncated(record: dict[str, Any]) -> bool:

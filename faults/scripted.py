@@ -17,11 +17,14 @@ import time
 from types import TracebackType
 from typing import Self
 
-from faults.scripts import PLAYED, Step
+from faults.scripts import BYTES, CHUNKS, PLAYED, Step, answer_of, stream_of
 from faults.system import free_port
 
 LATER_S = 0.05
 """How long an answer has been taken when its surplus comes."""
+
+PACE_S = 30e-6
+"""Between two chunks of a long stream: about as fast as a proxy can take each by itself."""
 
 _SCRIPT = re.compile(rb'"script":"([^"]*)"')
 _RESET = struct.pack("ii", 1, 0)
@@ -64,8 +67,12 @@ class _Connection:
     def _play(self, head: bytes, body: bytes) -> bool:
         """Answer one request; True where the connection goes on."""
         named = _SCRIPT.search(body)
-        steps = PLAYED[named[1].decode()] if named else PLAYED["good"]
+        name = named[1].decode() if named else "good"
+        if name.startswith((BYTES, CHUNKS)):
+            self._play_at_length(name)
+            return True
         request_id = (re.search(rb"(?i)\r\nx-request-id: *(\S+)", head) or [b"", b"0" * 36])[1]
+        steps = PLAYED[name]
         last = b""
         for at, step in enumerate(steps):
             if isinstance(step, bytes):
@@ -76,6 +83,16 @@ class _Connection:
             elif not self._do(step, last):
                 return False
         return True
+
+    def _play_at_length(self, name: str) -> None:
+        kind, _, size = name.partition(" ")
+        pieces = answer_of(int(size)) if kind == BYTES.strip() else stream_of(int(size))
+        due = time.monotonic()
+        for piece in pieces:
+            self._sock.sendall(piece)
+            due += PACE_S
+            while kind == CHUNKS.strip() and time.monotonic() < due:
+                time.sleep(0)
 
     def _cork(self) -> None:
         """Let the end of the connection go out with the last bytes, not an instant after them."""

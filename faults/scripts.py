@@ -6,6 +6,7 @@ the call's request id, so that an answer which reaches another caller than its o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
@@ -193,9 +194,29 @@ SCRIPTS = {f"{script.kind}: {script.name}": script for script in _LIST}
 SURPLUS_LATER = "surplus while the connection rests"
 """Played on a quiet system only: while its connection carries another call, nobody can tell such bytes from an answer."""
 
+BYTES, CHUNKS = "bytes ", "chunks "
+"""What begins a script that is made for a size: an answer of so many bytes, a stream of so many chunks."""
+
 PLAYED: dict[str, tuple[bytes | Step, ...]] = {
     "good": (GOOD, Step.KEEP),
     "good-stream": (*GOOD_STREAM, Step.KEEP),
     SURPLUS_LATER: (GOOD, Step.LATER, EVIL, Step.KEEP),
     **{name: script.steps for name, script in SCRIPTS.items()},
 }
+
+
+def answer_of(size: int) -> Iterator[bytes]:
+    """Give an answer with so many bytes of content, piece by piece."""
+    yield b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n" % size
+    piece = b"0123456789abcdef" * 4096
+    for left in range(size, 0, -len(piece)):
+        yield piece[:left]
+
+
+def stream_of(count: int) -> Iterator[bytes]:
+    """Give a stream of so many events, each a chunk, in one piece each."""
+    yield _EVENTS
+    for number in range(count):
+        event = b'data: {"choices":[{"delta":{"content":"%d "}}]}\n\n' % number
+        yield b"%x\r\n%b\r\n" % (len(event), event)
+    yield _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"

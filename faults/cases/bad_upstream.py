@@ -11,12 +11,12 @@ import collections
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 from faults.clients import Call, Client, Ledger
 from faults.load import Load
-from faults.objects import Objects, compare, differences, gaps, read_objects, row
-from faults.row import Row, Stage, sentences
+from faults.objects import Objects, compare, differences, read_objects, row
+from faults.parts import good_row, part_row
+from faults.row import Row, Stage
 from faults.scripted import LATER_S, ScriptedServer
 from faults.scripts import GOOD_BODIES, SCRIPTS, SURPLUS_LATER, Script, body_for
 from faults.system import System
@@ -37,8 +37,8 @@ def run(stage: Stage) -> Iterator[Row]:
         system.stop()
         objects = read_objects(system.objects)
     yield from _rows_of_scripts(bad, objects)
-    yield _row_of_good("good calls beside them", good.ledger, objects)
-    yield _row_of_good("an answer's surplus comes while its connection rests", late, objects)
+    yield good_row("good calls beside them", good.ledger, objects)
+    yield good_row("an answer's surplus comes while its connection rests", late, objects)
     yield _row_of_deaths(gone, deaths, objects)
     every = Ledger([call for ledger in (bad, good.ledger, late, gone) for call in ledger.calls])
     yield row("a model server that goes wrong, all together", every, objects, compare(every, objects))
@@ -100,7 +100,7 @@ def _rows_of_scripts(ledger: Ledger, objects: Objects) -> Iterator[Row]:
                 found[f"{name}: {was}; expected: {wanted}"] += 1
         ways = len({name for name, _ in calls})
         note = f"{ways} ways; seen " + "; ".join(f"{what}: {count}" for what, count in seen.most_common())
-        yield _row(f"model server: {kind}", Ledger([call for _, call in calls]), objects, found, note)
+        yield part_row(f"model server: {kind}", Ledger([call for _, call in calls]), objects, found, note)
 
 
 def _outcome(call: Call, record: dict[str, object]) -> str:
@@ -112,26 +112,6 @@ def _outcome(call: Call, record: dict[str, object]) -> str:
 def _expected(script: Script) -> str:
     kind = f" ({script.error})" if script.error else ""
     return f"{script.status} {'whole' if script.whole else 'cut'}, {script.outcome}{kind}"
-
-
-def _row_of_good(fault: str, ledger: Ledger, objects: Objects) -> Row:
-    """Each good call must have its own answer, whole."""
-    found: collections.Counter[str] = collections.Counter()
-    for call in ledger.calls:
-        records = objects.records.get(call.request_id, [])
-        found["not on record"] += not records
-        found["recorded twice"] += len(records) > 1
-        found["another call's answer"] += call.ended and _of_another(call)
-        if call.status != 200 or not call.ended:
-            found[f"a good call was harmed: {call.status}, {call.code or 'cut'}"] += 1
-        for record in records[:1]:
-            found.update(differences(call, record))
-            found[f"a good call is recorded as {record['outcome']}"] += record["outcome"] != "complete"
-    return _row(fault, ledger, objects, found, "each answer named its own call")
-
-
-def _of_another(call: Call) -> bool:
-    return b'"id":"%b"' % call.request_id.encode() not in call.content
 
 
 def _row_of_deaths(ledger: Ledger, deaths: int, objects: Objects) -> Row:
@@ -147,20 +127,6 @@ def _row_of_deaths(ledger: Ledger, deaths: int, objects: Objects) -> Row:
             seen[was] += 1
             whole = call.status == 200 and call.ended
             found[f"recorded otherwise than it ended: {was}"] += whole != (record["outcome"] == "complete")
-        found["another call's answer"] += call.status == 200 and call.ended and _of_another(call)
+        found["another call's answer"] += call.status == 200 and call.ended and not call.is_its_own
     note = f"{deaths} times; seen " + "; ".join(f"{what}: {count:,}" for what, count in seen.most_common())
-    return _row("model server: dies in the middle, refuses, restarts", ledger, objects, found, note)
-
-
-def _row(fault: str, ledger: Ledger, objects: Objects, found: collections.Counter[str], note: str) -> Row:
-    records = [objects.records.get(call.request_id, []) for call in ledger.calls]
-    done = Row(
-        fault,
-        calls=len(ledger.calls),
-        acknowledged=ledger.acknowledged,
-        records=sum(map(len, records)),
-        duplicates=sum(len(one) > 1 for one in records),
-        gaps=gaps(objects.places).total(),
-        note=note,
-    )
-    return replace(done, findings=sentences((+found).items()))
+    return part_row("model server: dies in the middle, refuses, restarts", ledger, objects, found, note)
