@@ -6,11 +6,12 @@ was stored. Its faults come in two kinds: before anything was stored, and after 
 
 from __future__ import annotations
 
+import socket
 import threading
 import urllib.parse
 import xml.sax.saxutils
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from llm_audit.store.aws import S3Settings
@@ -36,6 +37,7 @@ class ScriptedStore(ThreadingHTTPServer):
         self.released = threading.Event()
         self.arrived = threading.Semaphore(0)
         """Released once for each put that arrived, whatever was answered."""
+        self._connections: list[socket.socket] = []
         self.stored_unanswered = threading.Semaphore(0)
 
     def opened(self, **more) -> S3Objects:
@@ -44,6 +46,17 @@ class ScriptedStore(ThreadingHTTPServer):
         return S3Objects(
             "audit", S3Settings("us-east-1", endpoint, allow_http=True, static_keys=keys), **more
         )
+
+    def process_request(self, request, client_address):
+        self._connections.append(request)
+        super().process_request(request, client_address)
+
+    def close_connections(self) -> None:
+        """Close every connection, as a server does with those that have been idle for long."""
+        for connection in self._connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._connections.clear()
 
     def handle_error(self, request, client_address):
         """Print nothing when a client has left."""

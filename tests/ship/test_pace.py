@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from llm_audit.ship.pace import BEGIN_ANEW, FEWEST, WINDOW, Pace
+from llm_audit.ship.pace import BEGIN_ANEW, FEWEST, WINDOW, Pace, Rest
 
 
 def windows(pace: Pace, seconds: float, count: int = 1, *, more_waiting: bool = True) -> int:
@@ -68,3 +68,22 @@ def test_a_maximum_below_the_fewest_holds(maximum):
     assert pace.limit == maximum
     assert windows(pace, 0.01, 10) == maximum
     assert windows(pace, 1.0, 10) == maximum
+
+
+def test_while_more_can_begin_a_look_waits_for_many():
+    rest = Rest()
+
+    assert rest.after(0, is_full=False) == rest.after(128, is_full=False) == Rest.LONGEST_S
+
+
+def test_a_full_window_is_looked_at_ever_sooner_while_much_has_ended_and_ever_later_while_little_has():
+    rest = Rest()
+
+    sooner = [rest.after(Rest.MANY, is_full=True) for _ in range(10)]
+    kept = rest.after(Rest.FEW, is_full=True)
+    later = [rest.after(Rest.FEW - 1, is_full=True) for _ in range(10)]
+
+    assert sooner == sorted(sooner, reverse=True)
+    assert sooner[-1] == kept == Rest.SHORTEST_S
+    assert later == sorted(later)
+    assert later[-1] == Rest.LONGEST_S

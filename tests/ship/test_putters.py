@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
 
 import pytest
@@ -11,7 +12,8 @@ from llm_audit.ship.putters import Job, Putters
 from llm_audit.ship.quarantine import quarantined
 from llm_audit.ship.retry import RetryPolicy
 from llm_audit.store.folder import FolderStore
-from scripted_store import OK, SILENT, scripted_store
+from llm_audit.store.s3_puts import MOST_UNDER_WAY
+from scripted_store import LOST_ANSWER, OK, SILENT, scripted_store
 from ship_exchanges import REQUEST_ID, damaged_exchange, ended_exchange, request_start
 
 QUICK = RetryPolicy(base_s=0.001, cap_s=0.01)
@@ -26,14 +28,15 @@ def jobs(count: int) -> list[Job]:
 
 @contextmanager
 def putting(store, quarantine, *, threads=4):
-    """Give putters, and a function that waits for so many results."""
+    """Give putters, and a function that takes results until there are so many, or until something is true."""
     settled = []
     some = threading.Event()
     putters = Putters(store, quarantine, threads=threads, retry=QUICK, on_settled=some.set)
 
-    def wait_for(count: int):
-        while len(settled) < count:
-            some.wait(0.05)  # the event is a hint: the last result may have come just after a look
+    def wait_for(count: int | Callable[[], bool]):
+        is_done = count if callable(count) else lambda: len(settled) >= count
+        while not is_done():
+            some.wait(0.002)  # the event is a hint: what goes the quick way moves on when it is looked at
             some.clear()
             settled.extend(putters.take_settled())
         return settled
@@ -42,6 +45,7 @@ def putting(store, quarantine, *, threads=4):
         yield putters, wait_for
     finally:
         putters.stop(10)
+        putters.close()
 
 
 def test_every_job_is_stored_once_by_whichever_thread(tmp_path):
@@ -70,8 +74,7 @@ def test_no_more_threads_are_started_than_the_pace_allows(tmp_path):
         with putting(server.opened(time_scale=0.005), tmp_path, threads=96) as (putters, wait_for):
             for job in jobs(40):
                 putters.submit(job)
-            for _ in range(FEWEST):
-                server.arrived.acquire(timeout=60)
+            wait_for(lambda: len(putters._threads) == FEWEST and putters.error_count >= 2 * FEWEST)
             assert len(putters._threads) == FEWEST
             server.mode = OK
             wait_for(40)
@@ -87,10 +90,7 @@ def test_a_store_that_was_at_fault_gets_everything_once_it_is_back(tmp_path, fau
         with putting(store, tmp_path) as (putters, wait_for):
             for job in jobs(12):
                 putters.submit(job)
-            for _ in range(8):
-                server.arrived.acquire(timeout=60)
-            while putters.trouble is None:
-                server.arrived.acquire(timeout=60)
+            wait_for(lambda: putters.error_count >= 8 and putters.trouble is not None)
             message = putters.trouble.message
             server.mode = OK
             settled = wait_for(12)
@@ -112,8 +112,8 @@ def test_a_refused_record_comes_back_and_blocks_nobody(tmp_path):
                 putters.submit(job)
             settled = wait_for(4)
 
-        assert [one.storing is None for one in settled] == [True, False, False, False]
-        assert "EntityTooLarge" in settled[0].refusal
+        (refused,) = [one for one in settled if one.storing is None]
+        assert "EntityTooLarge" in refused.refusal
         assert len(server.objects) == 3
 
 
@@ -159,10 +159,34 @@ def test_stopping_ends_threads_that_wait_for_a_store_that_is_away(tmp_path):
         )
         for job in jobs(5):
             putters.submit(job)
-        for _ in range(3):
-            server.arrived.acquire(timeout=60)
+        while putters.error_count < 3:
+            assert putters.take_settled() == []
 
         putters.stop(60)
 
         assert not any(thread.is_alive() for thread in putters._threads)
         assert putters.take_settled() == []
+        putters.close()
+
+
+def test_a_small_record_needs_no_thread_while_the_store_works(tmp_path):
+    with scripted_store() as server, putting(server.opened(), tmp_path) as (putters, wait_for):
+        for job in jobs(MOST_UNDER_WAY):
+            putters.submit(job)
+        wait_for(MOST_UNDER_WAY)
+
+        assert len(server.objects) == server.requests[OK] == MOST_UNDER_WAY
+        assert putters._threads == []
+
+
+def test_an_answer_that_got_lost_is_found_out_by_a_thread_and_the_record_is_there_once(tmp_path):
+    with scripted_store() as server, putting(server.opened(), tmp_path) as (putters, wait_for):
+        server.mode = LOST_ANSWER
+        for job in jobs(5):
+            putters.submit(job)
+        wait_for(lambda: len(server.objects) == 5)
+        server.mode = OK
+        settled = wait_for(5)
+
+        assert [one.storing.adopted for one in settled] == [True] * 5
+        assert len(server.objects) == 5

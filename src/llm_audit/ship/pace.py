@@ -1,4 +1,4 @@
-"""How many puts are worth having under way at once, told by how long they take. Pure.
+"""How many puts are worth having under way at once, and when to look after them. Pure.
 
 A store that answers from far away (S3: some 20 ms) wants many at once. One that is near, or busy, does not get
 faster by them: they wait in its queue instead of ours, and each thread that is awake costs the node CPU (30 µs a
@@ -58,3 +58,31 @@ class Pace:
             self.limit = max(min(FEWEST, self.maximum), self.limit - 1 - self.limit // 8)
         elif more_waiting:
             self.limit = min(self.maximum, self.limit + 1 + self.limit // 4)
+
+
+class Rest:
+    """How long to leave puts alone that go on by themselves (``QuickPuts``) before looking what has ended.
+
+    A look costs something for each put under way, and what it finds one transaction of the ledger: so it waits
+    until there is much to find. With the window full and a store that answers at once, it must not wait so long.
+    """
+
+    LONGEST_S: Final = 0.05
+    SHORTEST_S: Final = 0.002
+    FEW: Final = 32
+    MANY: Final = 64
+
+    __slots__ = ("_rest_s",)
+
+    def __init__(self) -> None:
+        self._rest_s = self.LONGEST_S
+
+    def after(self, ended: int, *, is_full: bool) -> float:
+        """Give the seconds to rest, after a look that found so many ended; ``is_full``: nothing more can begin."""
+        if not is_full:
+            return self.LONGEST_S
+        if ended < self.FEW:
+            self._rest_s = min(self.LONGEST_S, self._rest_s * 2)
+        elif ended >= self.MANY:
+            self._rest_s = max(self.SHORTEST_S, self._rest_s / 2)
+        return self._rest_s

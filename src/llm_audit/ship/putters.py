@@ -1,4 +1,7 @@
-"""Threads that put records into the store and never give up on them.
+"""Puts records into the store and never gives up on them.
+
+Small ones go the quick way, where the store has one (``QuickPuts``): begun and taken in the shipper's own thread.
+Whatever does not succeed there, and all while the store is in trouble, goes to threads, which know what to do.
 
 Threads rather than coroutines: a put blocks in Rust without the interpreter's lock, and costs less so (see
 ``store/objects.py``). A record whose store is away stays with its thread, which asks again and again; since
@@ -16,15 +19,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from llm_audit.journal import crash
 from llm_audit.ship.build import BuiltRecord
 from llm_audit.ship.pace import Pace
 from llm_audit.ship.quarantine import Quarantined, keep
 from llm_audit.ship.retry import RetryPolicy, Waiting
-from llm_audit.ship.storing import Storing, store_record
-from llm_audit.store.objects import ObjectRefusedError, ObjectStore, StoreError
+from llm_audit.ship.storing import Storing, created, store_record
+from llm_audit.store.objects import ObjectRefusedError, ObjectStore, QuickPuts, StoreError
 
 
 class Job(NamedTuple):
@@ -65,6 +68,7 @@ class Putters:
     ) -> None:
         """``on_settled`` is called from the threads, whenever the first result is there to be taken."""
         self._store = store
+        self._quick = store.quick_puts()
         self._quarantine = quarantine
         self._waiting = Waiting(retry)
         self._on_settled = on_settled
@@ -85,17 +89,44 @@ class Putters:
         """The store's present trouble; None while it works."""
         return self._trouble
 
+    @property
+    def quick_under_way(self) -> int:
+        """How many puts go on without a thread, and wait for ``take_settled``."""
+        return 0 if self._quick is None else self._quick.under_way
+
     def submit(self, job: Job) -> None:
-        """Hand a job to the threads."""
+        """Begin to store a job's record."""
+        built = job.built
+        if (
+            self._quick is None
+            or self._trouble is not None
+            or job.quarantined is not None
+            or not self._quick.begin(job, built.key, built.data, built.sha256)
+        ):
+            self._to_threads(job)
+
+    def _to_threads(self, job: Job) -> None:
         self._jobs.append(job)
         self._wake_one()  # under its lock: a thread that parks meanwhile either sees the job or is woken
 
     def take_settled(self) -> list[Settled]:
         """Take all results so far."""
-        taken = []
+        taken = [] if self._quick is None else self._take_quick(self._quick)
         while self._settled:
             taken.append(self._settled.popleft())
         return taken
+
+    def _take_quick(self, quick: QuickPuts) -> list[Settled]:
+        """Take what the quick way stored; what it did not, is stored by threads."""
+        stored = []
+        for token, is_stored in quick.ended():
+            job = cast("Job", token)
+            if is_stored:
+                crash.point("after-put")
+                stored.append(Settled(job, created(job.built)))
+            else:
+                self._to_threads(job)
+        return stored
 
     def stop(self, timeout_s: float) -> None:
         """End the threads; a put that is under way may outlive the time limit, and is then left to itself."""
@@ -107,6 +138,11 @@ class Putters:
         deadline = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def close(self) -> None:
+        """Let go of the quick way; after ``stop`` and the last ``take_settled``."""
+        if self._quick is not None:
+            self._quick.close()
 
     def _wake_one(self) -> None:
         """Let one more thread work, if the pace allows and there is a job for it."""

@@ -28,6 +28,7 @@ from llm_audit.ship.ledger import Ledger, LedgerError, Mark, StoredRecord
 from llm_audit.ship.line import WINDOW_RECORDS, Entry
 from llm_audit.ship.lock import ShipLock
 from llm_audit.ship.notify import Notifier, Notify
+from llm_audit.ship.pace import Rest
 from llm_audit.ship.putters import Job, Putters, Settled
 from llm_audit.ship.quarantine import Quarantined, quarantined
 from llm_audit.ship.retry import RetryPolicy
@@ -40,7 +41,7 @@ _LOG = logging.getLogger(__name__)
 ENOUGH_OUT = WINDOW_RECORDS * 3 // 4
 """With so many records out the threads have work; until then, the loop does not rest."""
 GATHER_S = 0.02
-"""A result waits so long for others: one transaction and one wake-up then serve them all."""
+"""A thread's result waits so long for others: one transaction and one wake-up then serve them all."""
 COLLECT_EVERY_S = 1.0
 FORGET_EVERY_S = 10.0
 REFUSED_RETRY = RetryPolicy(base_s=60.0, cap_s=3600.0)
@@ -95,6 +96,8 @@ class Shipper:
         self._tally = Tally(started_at=time.time_ns() // 1_000_000)
         self._out: dict[tuple[str, int, int], tuple[Writer, Entry]] = {}
         self._out_bytes = 0
+        self._settled_now = 0
+        self._rest = Rest()
         self._rows: list[StoredRecord] = []
         self._marks: dict[str, Mark] = {}
         self._done: list[tuple[Writer, EndedExchange, int]] = []
@@ -136,6 +139,9 @@ class Shipper:
         if is_busy:
             await asyncio.sleep(0)
             return True
+        if self._putters.quick_under_way:
+            await asyncio.sleep(self._rest.after(self._settled_now, is_full=len(self._out) >= ENOUGH_OUT))
+            return False
         with suppress(TimeoutError):
             async with asyncio.timeout(self._config.poll_s):
                 await self._more.wait()
@@ -194,7 +200,9 @@ class Shipper:
 
         Where the ledger cannot be written, all stays out (and the window fills) until it can.
         """
-        for settled in self._putters.take_settled():
+        settled_now = self._putters.take_settled()
+        self._settled_now = len(settled_now)
+        for settled in settled_now:
             self._note(settled, now)
         if not self._rows or now < self._ledger_at:
             return
@@ -270,6 +278,7 @@ class Shipper:
         now = time.monotonic()
         self._ledger_at = now
         self._settle(now)
+        self._putters.close()
         for writer in self._writers:
             writer.collect(now)
         self._write_status("stopped")

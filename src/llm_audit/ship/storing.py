@@ -35,16 +35,17 @@ class Storing(NamedTuple):
 def store_record(store: ObjectStore, built: BuiltRecord) -> Storing:
     """Store a record, once. Raises what ``ObjectStore.put_new`` and its readers raise; then ask again."""
     if store.put_new(built.key, built.data) is Put.CREATED:
-        return _created(built, built.key)
+        return created(built)
     if _is_same_exchange(store, built, built.key):
         return _adopted(store, built, built.key)
     if store.put_new(built.conflict_key, built.data) is Put.CREATED:
-        return _created(built, built.conflict_key)
+        return Storing(_row(built, built.sha256, built.conflict_key, len(built.data)), adopted=False)
     return _adopted(store, built, built.conflict_key)
 
 
-def _created(built: BuiltRecord, key: str) -> Storing:
-    return Storing(_row(built, built.sha256, key, len(built.data)), adopted=False)
+def created(built: BuiltRecord) -> Storing:
+    """Say that the record was stored just now, under its plain name."""
+    return Storing(_row(built, built.sha256, built.key, len(built.data)), adopted=False)
 
 
 def _adopted(store: ObjectStore, built: BuiltRecord, key: str) -> Storing:

@@ -73,6 +73,9 @@ class FolderStore:
                 ) from error
         return put
 
+    def quick_puts(self) -> None:
+        """See ``ObjectStore.quick_puts``: a put waits for the disk, so threads are the way."""
+
     def get(self, key: str) -> bytes:
         """See ``ObjectStore.get``."""
         with _errors(f"reading {key}"):

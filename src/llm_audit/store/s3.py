@@ -21,6 +21,7 @@ from obstore.exceptions import (
 from obstore.store import S3Store
 
 from llm_audit.store.aws import S3Settings
+from llm_audit.store.credentials import find_signer
 from llm_audit.store.keys import check_key
 from llm_audit.store.objects import (
     ObjectEntry,
@@ -32,6 +33,7 @@ from llm_audit.store.objects import (
     StoreSettingsError,
     StoreUnavailableError,
 )
+from llm_audit.store.s3_puts import S3Puts
 
 _LONG = 900.0
 _TIMEOUTS = ((1 << 20, 30.0), (32 << 20, 180.0))
@@ -69,6 +71,8 @@ class S3Objects:
         # would only wake each other (12 µs a put). Read once, when the first request of the process is made.
         os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
         self._bucket = bucket
+        self._settings = settings
+        self._time_scale = time_scale
         self._classes = [
             (limit, _client(bucket, settings, timeout * time_scale)) for limit, timeout in _TIMEOUTS
         ]
@@ -92,6 +96,11 @@ class S3Objects:
                 ours = StoreDeniedError(f"bucket {self._bucket} does not exist: create it ({ours})")
             raise ours from error
         return Put.CREATED
+
+    def quick_puts(self) -> S3Puts:
+        """See ``ObjectStore.quick_puts``."""
+        signer = find_signer(self._settings, os.environ)
+        return S3Puts(self._bucket, self._settings, signer, time_scale=self._time_scale)
 
     def get(self, key: str) -> bytes:
         """See ``ObjectStore.get``."""
