@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test faults callers lint format docs lock clean
+.PHONY: help demo test faults callers browser vendor lint format docs lock clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,8 +34,22 @@ demo: $(VENV)/demo-installed ## Start everything on this machine, make a few cal
 	$(BIN)/llm-audit serve --demo
 
 test: $(VENV)/dev-installed $(VENV)/awscli/installed $(VENV)/checkov/installed lint ## Lint, type-check and run every test.
+	@$(MAKE) --no-print-directory browser
 	@$(MAKE) --no-print-directory --keep-going callers || echo "docs/callers.md: examples without their client are skipped" >&2
 	$(BIN)/python -m pytest
+
+browser: ## Install Chromium, in which the console's pages are tested, where that can be done.
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install --yes --quiet chromium; } \
+	  || echo "no Chromium here (only root with apt-get can have it installed): the console's pages are not tested in a browser" >&2
+
+VENDORED := src/llm_audit/console/static/vendor
+
+vendor: ## Fetch the console's vendored files again, and compare their digests.
+	@fetched=$$(mktemp -d) && cd $$fetched && npm pack --silent htmx.org@2.0.11 uplot@1.6.32 >/dev/null && \
+	  for package in *.tgz; do tar xzf $$package --one-top-level=$${package%%[.-]*} --strip-components=1; done && \
+	  cp htmx/dist/htmx.min.js htmx/LICENSE $(CURDIR)/$(VENDORED)/htmx && \
+	  cp uplot/dist/uPlot.iife.min.js uplot/dist/uPlot.min.css uplot/LICENSE $(CURDIR)/$(VENDORED)/uplot && rm -r $$fetched
+	cd $(VENDORED) && sha256sum --check --quiet SHA256SUMS
 
 faults: $(VENV)/dev-installed ## Make real faults happen and count what is lost (FAULTS="--only kill --seed 7" for a part).
 	@# Without strace and libfaketime some cannot be made: they are fetched where that can be done, and the table says so where not.

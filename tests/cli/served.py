@@ -43,6 +43,7 @@ class Served:
         settings = {
             "AUDIT_DATA_DIR": str(self.data),
             "AUDIT_LISTEN": "127.0.0.1:0",
+            "AUDIT_CONSOLE": "off",
             "AUDIT_DURABILITY": "process",
         }
         with self.log.open("ab") as log:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 
 import pytest
 
@@ -169,6 +170,23 @@ def test_a_second_signal_ends_it_sooner(serve):
     assert document["outcome"] == "interrupted"
     assert document["error"]["type"] == "drain_timeout"
     assert "killed" not in served.log.read_text()
+
+
+def test_a_console_that_is_killed_comes_back_at_the_same_address_and_harms_no_call(serve):
+    served = serve(AUDIT_CONSOLE="127.0.0.1:0").ready()
+    url = served.status()["console"]
+    request_id = served.call()[1]
+    eventually(lambda: served.items(request_id))
+    for _ in range(2):
+        victim = served.child("console")
+        os.kill(victim, signal.SIGKILL)
+        assert served.call()[0] == 200
+        eventually(lambda pid=victim: served.child("console") not in (None, pid))
+        with urllib.request.urlopen(f"{url}/calls") as answer:
+            assert request_id in answer.read().decode()
+    served.process.terminate()
+    assert served.process.wait(60) == 0
+    assert "killed" not in served.log.read_text().partition("stopping")[2]
 
 
 def test_a_second_supervisor_on_the_same_journal_is_refused(serve, tmp_path):

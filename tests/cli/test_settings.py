@@ -33,13 +33,20 @@ def test_without_any_variable_everything_has_the_contracts_default(tmp_path, mon
     assert settings.index_writer == "shipper"
     assert settings.listen == Address("0.0.0.0", 8000)
     assert settings.upstream == Origin("http", "127.0.0.1", 8001)
-    assert settings.console == Address("127.0.0.1", 8080)
+    assert settings.console == settings.console_address == Address("127.0.0.1", 8080)
     assert settings.workers == 1
     assert settings.max_body_bytes == 64 * 2**20
     assert (settings.upstream_timeout, settings.client_timeout) == (600, 30)
     assert (settings.max_duration, settings.drain_timeout) == (3600, 120)
     assert settings.extra_paths == ()
     assert settings.gateway_secret is None
+
+
+def test_the_console_can_be_off_and_its_names_are_read_without_brackets():
+    settings = load_settings({"AUDIT_CONSOLE": "off", "AUDIT_CONSOLE_HOSTS": "Audit.example.com,[::1]"})
+    assert settings.console_address is None
+    assert settings.console_hosts == ("audit.example.com", "::1")
+    assert load_settings(settings.environment()) == settings
 
 
 def test_with_an_s3_bucket_the_index_is_dynamodb_and_a_lambda_fills_it():
@@ -98,6 +105,8 @@ WRONG = [
     ("index", ["postgres", "dynamodb://", "dynamodb://a b"]),
     ("index_writer", ["nobody"]),
     ("listen", ["8000", "host:", "host:65536", "host:-1", "::1:80", "a b:80", "host:80/x"]),
+    ("console", ["8080", "on", "host:65536"]),
+    ("console_hosts", ["a b", "audit.example.com:8080", "a,,b", "::1", "https://audit.example.com"]),
     (
         "upstream",
         ["127.0.0.1:8001", "ftp://x", "http://", "http://h/v1", "http://u:p@h:1", "http://h:0", "http://h?x"],

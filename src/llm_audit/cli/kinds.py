@@ -233,7 +233,30 @@ def _parse_extra_paths(text: str) -> tuple[str, ...]:
     return entries
 
 
+OFF = "off"
+"""What a server's address says where it is not to listen at all."""
+
+
+def _parse_console(text: str) -> Address | str:
+    return OFF if text == OFF else parse_address(text)
+
+
+def _parse_hosts(text: str) -> tuple[str, ...]:
+    return tuple(_host(host.strip()).lower() for host in text.split(","))
+
+
+def _render_hosts(hosts: tuple[str, ...]) -> str:
+    return ",".join(f"[{host}]" if ":" in host else host for host in hosts)
+
+
 ADDRESS = Kind("address", "host:port, such as 127.0.0.1:8000 or [::1]:8000", parse_address)
+CONSOLE = Kind("address", "host:port, such as 127.0.0.1:8080 or [::1]:8080, or `off`", _parse_console)
+HOSTS = Kind(
+    "hosts",
+    "host names or addresses separated by commas, without ports, such as audit.example.com,[::1]",
+    _parse_hosts,
+    _render_hosts,
+)
 ORIGIN = Kind("URL", "http://host:port or https://host:port, without a path", parse_origin)
 ENDPOINT = Kind(
     "URL", "http://host:port or https://host:port, without a path", lambda text: str(parse_origin(text))

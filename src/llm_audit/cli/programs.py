@@ -50,6 +50,17 @@ class FirstCallsOptions:
     """What the demo's first calls are told beyond the settings."""
 
     base_url: str
+    console_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleOptions:
+    """What the console is told beyond the settings."""
+
+    listener: int
+    """The descriptor of the listening socket."""
+    callers_url: str
+    """Where callers on this machine reach the proxy."""
 
 
 def child_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
@@ -80,6 +91,16 @@ def shipper(settings: Settings, environ: Mapping[str, str]) -> Program:
     )
 
 
+def console(settings: Settings, environ: Mapping[str, str], options: ConsoleOptions) -> Program:
+    """Give the web console. Nothing waits for it, and it may refuse nothing: calls are served without it."""
+    return Program(
+        Child("console", stage=1, patience=_MARGIN, may_refuse=False),
+        _module("console", options),
+        child_environment(settings, environ),
+        descriptors=(options.listener,),
+    )
+
+
 def model_server(argv: Sequence[str], environ: Mapping[str, str], umask: int) -> Program:
     """Give a launched model server, under the small process that holds it.
 
@@ -95,15 +116,19 @@ def model_server(argv: Sequence[str], environ: Mapping[str, str], umask: int) ->
     )
 
 
-def first_calls(settings: Settings, environ: Mapping[str, str], base_url: str) -> Program:
+def first_calls(
+    settings: Settings, environ: Mapping[str, str], base_url: str, console_url: str | None
+) -> Program:
     """Give the demo's one-off process: makes a few calls, shows what became of them, and ends."""
     return Program(
         Child("first-calls", stage=0, patience=2.0, backoff=None, may_refuse=False),
-        _module("first_calls", FirstCallsOptions(base_url)),
+        _module("first_calls", FirstCallsOptions(base_url, console_url)),
         child_environment(settings, environ),
         owns_its_output=True,
     )
 
 
-def _module(name: str, options: ProxyOptions | ShipperOptions | FirstCallsOptions) -> tuple[str, ...]:
+def _module(
+    name: str, options: ProxyOptions | ShipperOptions | ConsoleOptions | FirstCallsOptions
+) -> tuple[str, ...]:
     return (sys.executable, "-m", f"{PROCESSES}.{name}", orjson.dumps(options, default=str).decode())

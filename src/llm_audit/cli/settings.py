@@ -50,7 +50,9 @@ class Settings:
     index_writer: str
     listen: Address
     upstream: Origin
-    console: Address
+    console: Address | str
+    """``off`` where there is none; see ``console_address``."""
+    console_hosts: tuple[str, ...]
     workers: int
     max_body_bytes: int
     upstream_timeout: float
@@ -80,6 +82,11 @@ class Settings:
     def index_path(self) -> Path:
         """The embedded index's file."""
         return self.data_dir / "index" / "audit.sqlite3"
+
+    @property
+    def console_address(self) -> Address | None:
+        """Where the console listens, or None where it does not."""
+        return self.console if isinstance(self.console, Address) else None
 
     @property
     def quarantine_dir(self) -> Path:
@@ -161,6 +168,7 @@ def _resolve(values: dict[str, Any]) -> Settings:
     values["journal_dir"] = values["journal_dir"] or data_dir / "journal"
     values["bucket"] = values["bucket"] or (data_dir / "objects").as_uri()
     values["extra_paths"] = values["extra_paths"] or ()
+    values["console_hosts"] = values["console_hosts"] or ()
     is_s3 = values["bucket"].startswith("s3://")
     fills_embedded = not is_s3 or values["index_writer"] == "shipper"
     values["index"] = values["index"] or ("sqlite" if fills_embedded else f"dynamodb://{DEFAULT_TABLE}")

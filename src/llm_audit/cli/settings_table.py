@@ -138,9 +138,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "console",
         "AUDIT_CONSOLE",
-        kinds.ADDRESS,
+        kinds.CONSOLE,
         "127.0.0.1:8080",
-        "where console and metrics will listen (not built yet: the setting is checked, nothing listens)",
+        "where the web console listens, or `off`; off this machine it asks for a login for everything, and needs TLS",
+    ),
+    Setting(
+        "console_hosts",
+        "AUDIT_CONSOLE_HOSTS",
+        kinds.HOSTS,
+        None,
+        "names under which the console is served; a request for any other is refused",
+        "the listening address, `localhost`, `127.0.0.1` and `[::1]`",
     ),
     Setting("workers", "AUDIT_WORKERS", kinds.integer(1, 64), "1", "proxy processes"),
     Setting(

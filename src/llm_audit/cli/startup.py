@@ -149,14 +149,17 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def bind_listener(address: Address, *, patience: float) -> socket.socket:
-    """Bind and listen. ``patience`` seconds are given to workers of a dead supervisor that still leave the port."""
+def bind_listener(address: Address, *, patience: float, setting: str = "listen") -> socket.socket:
+    """Bind and listen. ``patience`` seconds are given to workers of a dead supervisor that still leave the port.
+
+    Raises SettingError in the name of ``setting``.
+    """
     try:
         family, kind, protocol, _, name = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except OSError as error:
-        refuse("listen", address, f"an address of this machine: {error.strerror}")
+        refuse(setting, address, f"an address of this machine: {error.strerror}")
     deadline = time.monotonic() + patience
     while True:
         listener = socket.socket(family, kind, protocol)
@@ -167,7 +170,7 @@ def bind_listener(address: Address, *, patience: float) -> socket.socket:
         except OSError as error:
             listener.close()
             if time.monotonic() >= deadline:
-                refuse("listen", address, f"an address that can be listened on: {error.strerror}")
+                refuse(setting, address, f"an address that can be listened on: {error.strerror}")
             time.sleep(0.05)
         else:
             listener.setblocking(False)

@@ -8,9 +8,9 @@ ids, is then asked for the item of what was found.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from llm_audit.index.index import IndexReader
@@ -58,6 +58,30 @@ def find_calls(
             asked = index if items is None else None
             return [FoundCall(key, data, _indexed(asked, store.bucket, key, data)) for key, data in found]
     return []
+
+
+def find_items(
+    index: IndexReader,
+    open_store: Callable[[], ObjectStore],
+    prefix: str,
+    request_id: str,
+    since_ms: int,
+    now_ms: int,
+) -> list[Item]:
+    """Find the same calls' items; the store is opened and its objects are read only where the index knows no such id.
+
+    A call that no index has is given as its object says; its ``audit_object_sha256`` is empty, for nothing vouches for it.
+    """
+    items = index.get(request_id)
+    if items:
+        return list(items)
+    store = open_store()
+    found = []
+    for call in find_calls(index, store, prefix, request_id, since_ms, now_ms):
+        item = _item(store.bucket, call.key, call.data)
+        if item is not None:
+            found.append(replace(item, audit_object_sha256=call.indexed_sha256 or ""))
+    return found
 
 
 def _days(request_id: str, since_ms: int, now_ms: int) -> Iterator[Sequence[int]]:

@@ -13,8 +13,9 @@ import click
 from llm_audit import __version__
 from llm_audit.cli import programs
 from llm_audit.cli.child_process import Program
+from llm_audit.cli.console_port import open_console_port
 from llm_audit.cli.kinds import Address, Origin
-from llm_audit.cli.programs import ProxyOptions
+from llm_audit.cli.programs import ConsoleOptions, ProxyOptions
 from llm_audit.cli.settings import ALL, SettingError, Settings, load_settings, refuse, with_setting_flags
 from llm_audit.cli.startup import (
     bind_listener,
@@ -125,11 +126,23 @@ def _supervise(settings: Settings, launch: Launch | None, umask: int, *, demo: b
         settings = settings.with_upstream(Origin("http", launch.host, launch.port))
     listener = bind_listener(settings.listen, patience=patience)
     at = Address(*listener.getsockname()[:2])
+    console = open_console_port(settings, patience, say)
+    base_url = _base_url(settings, at)
     children = _programs(settings, launch, listener, umask)
+    if console:
+        options = ConsoleOptions(console.listener.fileno(), base_url)
+        children.append(programs.console(settings, os.environ, options))
+    console_url = console.url if console else None
     if demo:
-        children.append(programs.first_calls(settings, os.environ, _base_url(settings, at)))
-    say(f"llm-audit {__version__}: {_describe(settings, launch, at, demo=demo)}")
-    facts = {"listen": str(at), "upstream": str(settings.upstream), "version": __version__}
+        children.append(programs.first_calls(settings, os.environ, base_url, console_url))
+    seen = f", console on {console_url}" if console_url else ""
+    say(f"llm-audit {__version__}: {_describe(settings, launch, at, demo=demo)}{seen}")
+    facts = {
+        "listen": str(at),
+        "upstream": str(settings.upstream),
+        "version": __version__,
+        "console": console_url,
+    }
     status_path = settings.status_dir / "supervisor.json"
     return Supervisor(children, listener=listener, status_path=status_path, facts=facts).run()
 

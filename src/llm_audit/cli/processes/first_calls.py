@@ -50,7 +50,7 @@ def main() -> int:
     except (NoAnswerError, TimeoutError) as error:
         print(f"The first calls failed: {error}", file=sys.stderr)
         return 1
-    _show_next(settings, options.base_url, calls)
+    _show_next(settings, options, calls)
     return 0
 
 
@@ -103,20 +103,31 @@ def _show(settings: Settings, items: Sequence[Item]) -> None:
     console.print(calls_table(items, console.width))
 
 
-def _show_next(settings: Settings, base_url: str, calls: Sequence[DemoCall]) -> None:
+def _show_next(settings: Settings, options: FirstCallsOptions, calls: Sequence[DemoCall]) -> None:
     where = "" if settings.data_dir == Path("data").absolute() else f" --data-dir {settings.data_dir}"
     lines = (
         "\nThe next call is yours:",
-        f"  curl {base_url}/v1/chat/completions -H 'content-type: application/json' \\",
+        f"  curl {options.base_url}/v1/chat/completions -H 'content-type: application/json' \\",
         "    -H 'x-llm-source: my-app' -H 'x-llm-user: me' -H 'x-llm-request-type: chat' \\",
         """    -d '{"model": "demo", "messages": [{"role": "user", "content": "What is the capital of France?"}]}'""",
         "\nand these find it (in another terminal):",
         f"  {_program()} query --user me{where}",
         f"  {_program()} show {calls[0].request_id}{where}",
         f"  {_program()} stats{where}",
+        *_to_look_at(options.console_url, where),
         "\nServing until Ctrl-C.",
     )
     print("\n".join(lines), flush=True)
+
+
+def _to_look_at(console_url: str | None, where: str) -> tuple[str, ...]:
+    if console_url is None:
+        return ()
+    return (
+        f"\nTo look rather than type: {console_url}",
+        "what was asked and answered needs a login there:",
+        f"  {_program()} console users add me --role admin{where}",
+    )
 
 
 def _program() -> str:

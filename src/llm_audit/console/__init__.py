@@ -1,0 +1,1 @@
+"""The web pages for people. Read-only, but for its users' file and the access log that says who looked."""

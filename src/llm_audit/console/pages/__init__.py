@@ -1,0 +1,1 @@
+"""One module a page: its routes, and the typed context that its template gets."""
