@@ -108,6 +108,29 @@ async def read_response(reader: asyncio.StreamReader, call: Call) -> None:
             return
 
 
+def parse_response(call: Call, wire: bytes) -> None:
+    """Read one response out of everything that a connection brought, by its framing, cut or whole."""
+    head, end, _ = wire.partition(b"\r\n\r\n")
+    if not end:
+        return
+    call.head, call.status = head + end, int(head[9:12])
+    at = len(call.head)
+    if b"transfer-encoding: chunked" not in head.lower():
+        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+        call.content = wire[at : at + length]
+        call.ended = len(call.content) == length
+        return
+    pieces = []
+    while (line := wire.find(b"\r\n", at)) >= 0:
+        size = int(wire[at:line], 16)
+        pieces.append(wire[line + 2 : line + 2 + size])
+        at = line + 4 + size
+        if not size:
+            call.ended = at <= len(wire)
+            break
+    call.content = b"".join(pieces)
+
+
 async def _take(reader: asyncio.StreamReader, call: Call, left: int) -> bool:
     while left:
         piece = await reader.read(left)

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from faults.clients import Call, read_response, request
+from faults.clients import Call, parse_response, read_response, request
 from faults.scripts import BYTES, body_for
 
 LARGE = 16 << 20
@@ -126,9 +126,7 @@ async def _read_slowly(port: int, call: Call, waits: int) -> None:
         with contextlib.suppress(OSError):
             while piece := await loop.sock_recv(sock, 1 << 16):
                 wire += piece
-    head, end, call.content = bytes(wire).partition(b"\r\n\r\n")
-    call.head, call.status = head + end, int(head[9:12])
-    call.ended = len(call.content) >= LARGE
+    parse_response(call, bytes(wire))
 
 
 _BEFORE, _DURING, _AFTER, _SLOW = "leaves before its answer", "leaves during its answer", "leaves after its answer", "sends a byte a second"  # fmt: skip

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from faults.clients import Call, new_id, request
+from faults.clients import Call, new_id, parse_response, request
 from faults.load import Load
 from faults.objects import compare, read_objects, row
 from faults.row import Row, Stage
@@ -58,7 +58,7 @@ def run(stage: Stage) -> Iterator[Row]:
             missed.append(f"the slow call alone keeps {rest / 2**20:.1f} MiB of the journal")
         over.set()
         taking.join()
-        _read_whole(slow, b"".join(taken))
+        parse_response(slow, b"".join(taken))
         load.ledger.calls.append(slow)
         system.stop()
         objects = read_objects(system.objects)
@@ -94,19 +94,3 @@ def _take_slowly(port: int, call: Call, over: threading.Event, taken: list[bytes
         with suppress(ConnectionResetError):  # then it did not get its whole answer, and that shows
             while piece := sock.recv(1 << 16):
                 taken.append(piece)
-
-
-def _read_whole(call: Call, wire: bytes) -> None:
-    """Read the response out of what was received, by its framing."""
-    head, _, rest = wire.partition(b"\r\n\r\n")
-    call.head, call.status = head + b"\r\n\r\n", int(head[9:12])
-    content = bytearray()
-    while rest:
-        size, _, rest = rest.partition(b"\r\n")
-        length = int(size, 16)
-        content += rest[:length]
-        rest = rest[length + 2 :]
-        if not length:
-            call.ended = True
-            break
-    call.content = bytes(content)
