@@ -10,7 +10,8 @@ llhttp, strict as it comes, refuses:
 - a field line that is continued on the next, white space before the colon (RFC 9112 sections 5.1, 5.2)
 - Content-Length twice, or as a list, even of equal numbers (RFC 9112 section 6.3, rule 5)
 - Content-Length beside Transfer-Encoding (RFC 9112 section 6.1)
-- control characters in the extension of a chunk; CRLF is all that may end a chunk (RFC 9112 section 7.1)
+- control characters in the extension of a chunk, white space around it; CRLF is all that may end a chunk (RFC 9112
+  sections 7.1, 7.1.1)
 
 Refused here, and by the server before (``server.py``):
 

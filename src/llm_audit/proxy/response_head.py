@@ -86,6 +86,10 @@ def read_response_head(head: bytes, status: int) -> ResponseHead:
             special.append((index, action))
     framing = _response_framing(lines, special, forward) if special else _NO_FRAMING
     close = not status_line.startswith(b"HTTP/1.1")
+    if close and framing.chunked:
+        raise BadResponseError(
+            "Transfer-Encoding came in HTTP/1.0, which does not know it (RFC 9112 section 6.1)"
+        )
     if framing.connection:
         close = close or b"close" in fields.tokens(framing.connection)
         forward = fields.without_nominated(forward, framing.connection)
