@@ -186,13 +186,16 @@ async def keep_calling(
     clients: int,
     over: Callable[[], bool],
     bodies: Sequence[bytes] = ANY,
+    pause_s: float = 0.0,
 ) -> None:
-    """Have so many clients call without a pause until ``over`` says so; each finishes its last call."""
+    """Have so many clients call until ``over`` says so, each with a pause as asked; each finishes its last call."""
 
     async def one(own: random.Random) -> None:
         client = Client(port, ledger, own, bodies)
         while not over():
             await client.call()
+            if pause_s:
+                await asyncio.sleep(own.uniform(0, 2 * pause_s))
         client.leave()
 
     await asyncio.gather(*(one(random.Random(rng.getrandbits(64))) for _ in range(clients)))

@@ -16,7 +16,7 @@ from faults.clients import ANY, Ledger, keep_calling
 
 
 class Load:
-    """So many clients that call without a pause from ``with`` on; at its end each finishes its last call."""
+    """So many clients that call, without a pause unless told, from ``with`` on; at its end each finishes its last call."""
 
     def __init__(
         self,
@@ -26,20 +26,22 @@ class Load:
         *,
         bodies: Sequence[bytes] = ANY,
         ledger: Ledger | None = None,
+        pause_s: float = 0.0,
     ) -> None:
-        """Start nothing yet. ``ledger`` goes on where an earlier load ended."""
+        """Start nothing yet. ``ledger`` goes on where an earlier load ended; ``pause_s`` lies between two calls."""
         self.ledger = ledger or Ledger()
         self._port = port
         self._rng = random.Random(rng.getrandbits(64))
         self._clients = clients
         self._bodies = bodies
+        self._pause_s = pause_s
         self._over = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="clients")
 
     def _run(self) -> None:
         work = keep_calling(
-            self._port, self.ledger, self._rng, self._clients, lambda: self._over, self._bodies
+            self._port, self.ledger, self._rng, self._clients, lambda: self._over, self._bodies, self._pause_s
         )
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

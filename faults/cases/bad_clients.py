@@ -35,7 +35,7 @@ def run(stage: Stage) -> Iterator[Row]:
     piped = [[_piped(stage.rng) for _ in range(PIPELINED)] for _ in range(stage.choose(2, 20))]
     with ScriptedServer() as server, System(stage.folder, settings=settings, upstream=server.port) as system:
         system.wait_until_ready()
-        with Load(system.port, stage.rng, stage.choose(3, 16), bodies=GOOD_BODIES) as load:
+        with Load(system.port, stage.rng, stage.choose(3, 16), bodies=GOOD_BODIES, pause_s=0.02) as load:
             silent = asyncio.run(_all(system.port, stage, waits, bad, piped, load))
         system.stop()
         objects = read_objects(system.objects)

@@ -30,7 +30,7 @@ def run(stage: Stage) -> Iterator[Row]:
     with ScriptedServer() as server, System(stage.folder, settings=settings, upstream=server.port) as system:
         system.wait_until_ready()
         bad, late, gone = Ledger(), Ledger(), Ledger()
-        with Load(system.port, stage.rng, stage.choose(3, 48), bodies=GOOD_BODIES) as good:
+        with Load(system.port, stage.rng, stage.choose(3, 48), bodies=GOOD_BODIES, pause_s=0.02) as good:
             asyncio.run(_play_all(system.port, bad, stage.rng, stage.choose(1, 10)))
         asyncio.run(_late_surplus(system.port, late, stage.rng, stage.choose(2, 20)))
         deaths = _die_and_return(server, system, gone, stage)

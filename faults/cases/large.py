@@ -51,7 +51,7 @@ def _large(stage: Stage, system: System, fault: str, body: bytes) -> Iterator[Ro
     calls = Ledger([Call(new_id(stage.rng), body) for _ in range(AT_ONCE)])
     rested = {name: _memory(system, name, "VmRSS") for name in WATCHED}
     began = time.monotonic()
-    with Load(system.port, stage.rng, stage.choose(1, 4), bodies=GOOD_BODIES) as good:
+    with Load(system.port, stage.rng, 2, bodies=GOOD_BODIES, pause_s=0.05) as good:
         under_way = [threading.Thread(target=_call, args=(system.port, call)) for call in calls.calls]
         for one in under_way:
             one.start()

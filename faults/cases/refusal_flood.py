@@ -20,7 +20,9 @@ from faults.system import System
 
 RATE = 10_000
 CONNECTIONS = 64
-CLIENTS = 4
+CLIENTS = 8
+PAUSE_S = 0.02
+"""Between two calls of a good client."""
 
 
 def run(stage: Stage) -> Iterator[Row]:
@@ -28,7 +30,7 @@ def run(stage: Stage) -> Iterator[Row]:
     seconds = stage.choose(2, 60)
     with ScriptedServer() as server, System(stage.folder, upstream=server.port) as system:
         system.wait_until_ready()
-        with Load(system.port, stage.rng, CLIENTS, bodies=GOOD_BODIES) as load:
+        with Load(system.port, stage.rng, CLIENTS, bodies=GOOD_BODIES, pause_s=PAUSE_S) as load:
             before = _per_second(load, stage.choose(1, 10))
             process = flood.start(system.port, seconds, CONNECTIONS, RATE, stage.rng.getrandbits(32))
             meanwhile = _per_second(load, seconds)
