@@ -87,11 +87,11 @@ REFUSED = [
 ]  # fmt: skip
 
 
-def refused_bytes(one: Refused, words: dict[bytes, bytes]) -> bytes:
+def refused_bytes(one: Refused, words: dict[bytes, str]) -> bytes:
     """Give the request's bytes, with keys and id in their places."""
     framed = any(b"content-length:" in field or b"transfer-encoding:" in field for field in one.fields)
     length = () if framed else (b"content-length: %d" % len(one.body),)
     head = b"\r\n".join((one.line, b"host: a", *one.fields, *length, b"", b""))
     for name, value in words.items():
-        head = head.replace(b"%" + name + b"%", value)
+        head = head.replace(b"%" + name + b"%", value.encode())
     return head + one.body

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 from faults.clients import Call, Ledger, new_id, read_response, request
 from faults.objects import Objects, compare, differences, read_objects, row
@@ -17,13 +15,16 @@ from faults.row import Row, Stage
 from faults.scripted import ScriptedServer
 from faults.scripts import GOOD_BODIES
 from faults.system import System
+from llm_audit.proxy.keys import Key, KeySet, digest_of, new_key, write_keys
+from llm_audit.proxy.usage_plan import Limits
 
-_KEYS: dict[bytes, tuple[str, ...]] = {
-    b"KEY": (),
-    b"DISABLED": (),
-    b"OTHER": ("--source", "another"),
-    b"SLOW": ("--rate", "0.001", "--burst", "1"),
-    b"USED": ("--quota", "1"),
+CREATED = "2026-01-01T00:00:00Z"
+_KEYS = {
+    b"KEY": Key("key", None, None, Limits(), enabled=True, created=CREATED),
+    b"DISABLED": Key("disabled", None, None, Limits(), enabled=False, created=CREATED),
+    b"OTHER": Key("other", None, frozenset({"another"}), Limits(), enabled=True, created=CREATED),
+    b"SLOW": Key("slow", None, None, Limits(rate=0.001, burst=1), enabled=True, created=CREATED),
+    b"USED": Key("used", None, None, Limits(daily_quota=1), enabled=True, created=CREATED),
 }
 
 
@@ -31,8 +32,9 @@ def run(stage: Stage) -> Iterator[Row]:
     """Have each kind refused, and call again on the same connection."""
     file = stage.folder / "keys"
     settings = {"AUDIT_API_KEYS": str(file), "AUDIT_MAX_BODY_BYTES": str(LIMIT)}
-    keys = {name: _keys(file, "add", name.decode().lower(), *limits) for name, limits in _KEYS.items()}
-    _keys(file, "disable", "disabled")
+    keys = {name: new_key() for name in _KEYS}
+    kept = [replace(one, sha256=digest_of(keys[name])) for name, one in _KEYS.items()]
+    write_keys(file, KeySet(tuple(kept)))
     refused: list[tuple[Refused, Call, bool]] = []
     after, using_up = Ledger(), Ledger()
     with ScriptedServer() as server, System(stage.folder, settings=settings, upstream=server.port) as system:
@@ -50,17 +52,11 @@ def run(stage: Stage) -> Iterator[Row]:
     yield row("connections after refusals, all together", every, objects, compare(every, objects))
 
 
-def _keys(file: os.PathLike[str], *words: str) -> bytes:
-    """Run ``llm-audit keys``; a key's first word of output is the key."""
-    command = [sys.executable, "-m", "llm_audit", "keys", *words, "--api-keys", str(file)]
-    return subprocess.run(command, check=True, capture_output=True).stdout.strip()
-
-
-async def _use_up(port: int, ledger: Ledger, keys: dict[bytes, bytes], stage: Stage) -> None:
+async def _use_up(port: int, ledger: Ledger, keys: dict[bytes, str], stage: Stage) -> None:
     """Make the one call that a rate and a quota allow."""
     for name in (b"SLOW", b"USED"):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        await _good_call(reader, writer, ledger, keys[name], stage)
+        await _good_call(reader, writer, ledger, keys[name].encode(), stage)
         writer.transport.abort()
 
 
@@ -74,17 +70,17 @@ async def _good_call(
 
 
 async def _refuse_and_go_on(
-    port: int, one: Refused, keys: dict[bytes, bytes], after: Ledger, stage: Stage
+    port: int, one: Refused, keys: dict[bytes, str], after: Ledger, stage: Stage
 ) -> tuple[Refused, Call, bool]:
     """Have one request refused; whether the connection was ended then, as far as it had to be."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     call = Call(new_id(stage.rng), one.body)
-    writer.write(refused_bytes(one, {**keys, b"ID": call.request_id.encode()}))
+    writer.write(refused_bytes(one, {**keys, b"ID": call.request_id}))
     async with asyncio.timeout(30):
         await read_response(reader, call)
         call.request_id = call.head.lower().partition(b"x-request-id: ")[2].partition(b"\r\n")[0].decode()
         if one.goes_on:
-            await _good_call(reader, writer, after, keys[b"KEY"], stage)
+            await _good_call(reader, writer, after, keys[b"KEY"].encode(), stage)
             ended = False
         else:
             ended = await reader.read() == b""

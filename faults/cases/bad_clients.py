@@ -29,7 +29,7 @@ PIPELINED = 200
 
 def run(stage: Stage) -> Iterator[Row]:
     """Have clients behave badly, all at once, while others call as they should."""
-    waits = stage.choose(2, 5)
+    waits = stage.choose(1, 5)
     settings = {"AUDIT_CLIENT_TIMEOUT": f"{waits}s"}
     bad = [(manner, Call("", manner.body)) for manner in MANNERS for _ in range(stage.choose(2, 20))]
     piped = [[_piped(stage.rng) for _ in range(PIPELINED)] for _ in range(stage.choose(2, 20))]
@@ -55,7 +55,7 @@ def _piped(rng: random.Random) -> Call:
 async def _all(
     port: int, stage: Stage, waits: int, bad: list[tuple[Manner, Call]], piped: list[list[Call]], load: Load
 ) -> Row:
-    count = _as_many_as_can_be_open(stage.choose(300, 2000))
+    count = _as_many_as_can_be_open(stage.choose(100, 2000))
     silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
     began = time.monotonic()
     for _, call in bad:

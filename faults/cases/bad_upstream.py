@@ -21,12 +21,10 @@ from faults.scripted import LATER_S, ScriptedServer
 from faults.scripts import GOOD_BODIES, SCRIPTS, SURPLUS_LATER, Script, body_for
 from faults.system import System
 
-UPSTREAM_TIMEOUT_S = 4
-
 
 def run(stage: Stage) -> Iterator[Row]:
     """Play every script between good calls, then let surplus come late, then let the server die again and again."""
-    settings = {"AUDIT_UPSTREAM_TIMEOUT": f"{UPSTREAM_TIMEOUT_S}s", "AUDIT_JOURNAL_MAX_BYTES": "1GiB"}
+    settings = {"AUDIT_UPSTREAM_TIMEOUT": f"{stage.choose(3, 5)}s", "AUDIT_JOURNAL_MAX_BYTES": "1GiB"}
     with ScriptedServer() as server, System(stage.folder, settings=settings, upstream=server.port) as system:
         system.wait_until_ready()
         bad, late, gone = Ledger(), Ledger(), Ledger()

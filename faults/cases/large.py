@@ -27,7 +27,7 @@ WATCHED = ("proxy-1", "shipper")
 
 def run(stage: Stage) -> Iterator[Row]:
     """Make large calls, two at a time; say how much memory the processes took for them at most."""
-    size, chunks = stage.choose(4, 100) * MB, stage.choose(10_000, 1_000_000)
+    size, chunks = stage.choose(2, 100) * MB, stage.choose(5_000, 1_000_000)
     settings = {"AUDIT_MAX_BODY_BYTES": "128MiB"}
     with ScriptedServer() as server:
         for fault, sent, script in (

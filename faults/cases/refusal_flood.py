@@ -27,15 +27,15 @@ PAUSE_S = 0.02
 
 def run(stage: Stage) -> Iterator[Row]:
     """Let refused calls come in at that rate, and hold both kinds against what is stored."""
-    seconds = stage.choose(2, 60)
+    seconds = stage.choose(1, 60)
     with ScriptedServer() as server, System(stage.folder, upstream=server.port) as system:
         system.wait_until_ready()
         with Load(system.port, stage.rng, CLIENTS, bodies=GOOD_BODIES, pause_s=PAUSE_S) as load:
-            before = _per_second(load, stage.choose(1, 10))
+            before = _per_second(load, stage.choose(5, 100) / 10)
             process = flood.start(system.port, seconds, CONNECTIONS, RATE, stage.rng.getrandbits(32))
             meanwhile = _per_second(load, seconds)
             said = process.communicate(timeout=seconds + 120)[0]
-            after = _per_second(load, stage.choose(1, 10))
+            after = _per_second(load, stage.choose(5, 100) / 10)
         system.stop()
         objects = read_objects(system.objects)
     ids = {call.request_id for call in load.ledger.calls}
