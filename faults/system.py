@@ -153,6 +153,17 @@ class System:
         found = {name: child.get("pid") for name, child in status.get("children", {}).items()}
         return {name: pid for name, pid in found.items() if pid}
 
+    def memory(self, *, at_most: bool = False) -> dict[str, int]:
+        """Give the resident memory of proxy and shipper in MB: now, or the most that it ever was."""
+        field = "VmHWM:" if at_most else "VmRSS:"
+        found = {}
+        for name, pid in self.children().items():
+            if name == "shipper" or name.startswith("proxy"):
+                lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                line = next(line for line in lines if line.startswith(field))
+                found[name.partition("-")[0]] = int(line.split()[1]) * 1024 // 10**6
+        return found
+
     def restarts(self) -> int:
         """Count how often the supervisor has started a child again."""
         return sum(
@@ -224,3 +235,8 @@ class System:
     def segments_left(self) -> int:
         """Count the journal's segments."""
         return sum(1 for _ in self.journal.glob("w-*/*.seg"))
+
+
+def memory_note(rested: dict[str, int], most: dict[str, int]) -> str:
+    """Say how much memory the processes took."""
+    return "; ".join(f"{name} {rested[name]} MB at rest, {most[name]} MB at most" for name in sorted(most))

@@ -1,4 +1,4 @@
-"""A model server that goes wrong in every way there is, between good calls; then it dies, and is not there.
+"""A model server that goes wrong in many ways, between good calls; then it dies, and is not there.
 
 Each bad answer must reach its own caller as what it is, cut or as 502 or 504, be recorded so, and harm no other call: no
 connection of the pool may carry a surplus into the next answer.

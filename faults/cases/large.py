@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from faults.clients import Call, Ledger, new_id, parse_response, request
 from faults.load import Load
@@ -16,13 +15,11 @@ from faults.parts import good_row
 from faults.row import Row, Stage
 from faults.scripted import ScriptedServer
 from faults.scripts import BYTES, CHUNKS, GOOD_BODIES
-from faults.system import System
+from faults.system import System, memory_note
 
 MB = 10**6
 AT_ONCE = 2
 """Large calls of each kind under way at the same time."""
-
-WATCHED = ("proxy-1", "shipper")
 
 
 def run(stage: Stage) -> Iterator[Row]:
@@ -49,7 +46,7 @@ def _body(size: int, script: str) -> bytes:
 
 def _large(stage: Stage, system: System, fault: str, body: bytes) -> Iterator[Row]:
     calls = Ledger([Call(new_id(stage.rng), body) for _ in range(AT_ONCE)])
-    rested = {name: _memory(system, name, "VmRSS") for name in WATCHED}
+    rested = system.memory()
     began = time.monotonic()
     with Load(system.port, stage.rng, 2, bodies=GOOD_BODIES, pause_s=0.05) as good:
         under_way = [threading.Thread(target=_call, args=(system.port, call)) for call in calls.calls]
@@ -59,14 +56,12 @@ def _large(stage: Stage, system: System, fault: str, body: bytes) -> Iterator[Ro
             one.join()
         took = time.monotonic() - began
     system.wait_for(system.is_shipped, "the large calls are not shipped", 300.0)
-    most = {name: _memory(system, name, "VmHWM") for name in WATCHED}
+    most = system.memory(at_most=True)
     shipped = time.monotonic() - began
     system.stop()
     objects = read_objects(system.objects)
     every = Ledger([*calls.calls, *good.ledger.calls])
-    note = f"{AT_ONCE} at a time, answered after {took:.1f} s, stored after {shipped:.1f} s; " + "; ".join(
-        f"{name.partition('-')[0]} {rested[name]} MB at rest, {most[name]} MB at most" for name in WATCHED
-    )
+    note = f"{AT_ONCE} at a time, answered after {took:.1f} s, stored after {shipped:.1f} s; {memory_note(rested, most)}"
     yield _row_of_large(fault, calls, objects, f"{note}{_frames(calls, objects)}")
     beside = good_row(f"good calls beside: {fault}", good.ledger, objects)
     every_row = row("", every, objects, compare(every, objects))
@@ -105,11 +100,3 @@ def _call(port: int, call: Call) -> None:
             wire += piece
         sending.join()
     parse_response(call, bytes(wire))
-
-
-def _memory(system: System, name: str, field: str) -> int:
-    """Give a figure of a process's memory, in MB."""
-    for line in Path(f"/proc/{system.children()[name]}/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024 // MB
-    raise ValueError(f"no {field} for {name}")

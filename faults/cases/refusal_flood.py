@@ -16,7 +16,7 @@ from faults.parts import good_row
 from faults.row import Row, Stage, sentences
 from faults.scripted import ScriptedServer
 from faults.scripts import GOOD_BODIES
-from faults.system import System
+from faults.system import System, memory_note
 
 RATE = 10_000
 CONNECTIONS = 64
@@ -32,15 +32,17 @@ def run(stage: Stage) -> Iterator[Row]:
         system.wait_until_ready()
         with Load(system.port, stage.rng, CLIENTS, bodies=GOOD_BODIES, pause_s=PAUSE_S) as load:
             before = _per_second(load, stage.choose(5, 100) / 10)
+            rested = system.memory()
             process = flood.start(system.port, seconds, CONNECTIONS, RATE, stage.rng.getrandbits(32))
             meanwhile = _per_second(load, seconds)
             said = process.communicate(timeout=seconds + 120)[0]
             after = _per_second(load, stage.choose(5, 100) / 10)
+        memory = memory_note(rested, system.memory(at_most=True))
         system.stop()
         objects = read_objects(system.objects)
     ids = {call.request_id for call in load.ledger.calls}
     yield _row_of_refused(json.loads(said), objects, ids)
-    note = f"{before:,.0f} a second before, {meanwhile:,.0f} meanwhile, {after:,.0f} after, {CLIENTS} clients"
+    note = f"{before:,.0f} a second before, {meanwhile:,.0f} meanwhile, {after:,.0f} after, {CLIENTS} clients; {memory}"
     done = good_row("good calls beside them", load.ledger, objects, note)
     if not meanwhile:
         done = replace(done, findings=(*done.findings, "no good call was answered beside them"))
