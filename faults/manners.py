@@ -51,9 +51,11 @@ async def _leave_in_body(port: int, call: Call, _waits: int) -> None:
 
 
 async def _leave_before_answer(port: int, call: Call, _waits: int) -> None:
-    _, writer = await _opened(port)
-    writer.write(request(call))
-    await writer.drain()
+    reader, writer = await _opened(port)
+    whole = request(call, fields=b"expect: 100-continue\r\n")
+    writer.write(whole[: -len(call.sent)])
+    await reader.readuntil(b"\r\n\r\n")  # so that the proxy has begun it, however busy the machine is
+    writer.write(call.sent)
     await asyncio.sleep(0.05)
     writer.transport.abort()
 

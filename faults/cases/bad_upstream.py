@@ -18,8 +18,11 @@ from faults.objects import Objects, compare, differences, read_objects, row
 from faults.parts import good_row, part_row
 from faults.row import Row, Stage
 from faults.scripted import LATER_S, ScriptedServer
-from faults.scripts import GOOD_BODIES, SCRIPTS, SURPLUS_LATER, Script, body_for
+from faults.scripts import CHUNKS, GOOD_BODIES, SCRIPTS, SURPLUS_LATER, Script, body_for
 from faults.system import System
+
+STREAMING = (*GOOD_BODIES, body_for(f"{CHUNKS}500"))
+"""With a stream that takes long enough to die in."""
 
 
 def run(stage: Stage) -> Iterator[Row]:
@@ -65,7 +68,7 @@ async def _late_surplus(port: int, ledger: Ledger, rng: random.Random, times: in
 def _die_and_return(server: ScriptedServer, system: System, ledger: Ledger, stage: Stage) -> int:
     """Kill the server under load, let calls find nobody there, and start it again."""
     deaths = stage.choose(2, 20)
-    with Load(system.port, stage.rng, stage.choose(4, 48), bodies=GOOD_BODIES, ledger=ledger) as load:
+    with Load(system.port, stage.rng, stage.choose(4, 48), bodies=STREAMING, ledger=ledger) as load:
         for _ in range(deaths):
             load.wait_for_answers(stage.rng.randrange(20, 100))
             server.end()
@@ -125,6 +128,7 @@ def _row_of_deaths(ledger: Ledger, deaths: int, objects: Objects) -> Row:
             seen[was] += 1
             whole = call.status == 200 and call.ended
             found[f"recorded otherwise than it ended: {was}"] += whole != (record["outcome"] == "complete")
-        found["another call's answer"] += call.status == 200 and call.ended and not call.is_its_own
+        names_itself = call.is_its_own or call.sent not in GOOD_BODIES
+        found["another call's answer"] += call.status == 200 and call.ended and not names_itself
     note = f"{deaths} times; seen " + "; ".join(f"{what}: {count:,}" for what, count in seen.most_common())
     return part_row("model server: dies in the middle, refuses, restarts", ledger, objects, found, note)
