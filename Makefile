@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test faults callers browser vendor lint format docs lock clean
+.PHONY: help demo test faults fuzz callers browser vendor lint format docs lock clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ faults: $(VENV)/dev-installed ## Make real faults happen and count what is lost 
 	@# Without strace and libfaketime some cannot be made: they are fetched where that can be done, and the table says so where not.
 	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || command -v strace faketime >/dev/null || apt-get install --yes --quiet strace faketime || true
 	$(BIN)/python -m faults $(FAULTS)
+
+fuzz: $(VENV)/dev-installed ## Look for bytes that break a parser, a minute each (FUZZ="--seconds 600 --only journal --keep").
+	$(BIN)/python -m faults.fuzzing $(FUZZ)
 
 # The clients in docs/callers.md that the dev environment does not hold; whoever can't reach npm loses no test but theirs.
 CALLERS := $(VENV)/callers

@@ -7,45 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captures_loader import all_captures, capture
+from faults.fuzzing.by_the_book import events as by_the_book
 from llm_audit.dialects.event_stream import events
 
 STREAMS = [one for one in all_captures() if one.response and b"data:" in one.response.body[:200]]
-
-
-def lines_by_the_book(body: bytes) -> list[bytes]:
-    """Lines end at LF, CR or CRLF; the last one ends with the stream."""
-    lines, line, skip_lf = [], bytearray(), False
-    for byte in body:
-        if byte == 0x0A and skip_lf:
-            skip_lf = False
-            continue
-        skip_lf = byte == 0x0D
-        if byte in {0x0A, 0x0D}:
-            lines.append(bytes(line))
-            line = bytearray()
-        else:
-            line.append(byte)
-    return [*lines, bytes(line)]
-
-
-def by_the_book(body: bytes) -> list[tuple[str, bytes]]:
-    """WHATWG HTML 9.2.6, step by step, a byte at a time; but the end of the stream ends the last event too."""
-    found: list[tuple[str, bytes]] = []
-    name, data = b"", bytearray()
-    for one in [*lines_by_the_book(body[3:] if body[:3] == b"\xef\xbb\xbf" else body), b""]:
-        if one == b"":
-            if data:
-                found.append((name.decode("utf-8", "replace") or "message", bytes(data[:-1])))
-            name, data = b"", bytearray()
-        at = one.find(b":")
-        field, value = (one, b"") if at < 0 else (one[:at], one[at + 1 :])
-        if value[:1] == b" ":
-            value = value[1:]
-        if field == b"event":
-            name = value
-        elif field == b"data":
-            data += value + b"\n"
-    return found
 
 
 @pytest.mark.parametrize("one", STREAMS, ids=lambda one: one.name)

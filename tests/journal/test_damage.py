@@ -19,6 +19,7 @@ from journal_kit import (
     write,
 )
 from llm_audit.journal import frames
+from llm_audit.journal.frames import Kind
 from llm_audit.journal.model import EndedExchange
 from llm_audit.journal.recovery import try_recover
 
@@ -142,3 +143,28 @@ def test_a_byte_flipped_before_recovery_costs_at_most_one_exchange(journal, fast
         assert len(changed) <= 1, where
         for one in changed:  # quarantined; or its END frame was the last one, which looks like a torn tail
             assert one.damage or one.end.outcome == "interrupted", where
+
+
+@pytest.mark.parametrize("kind", [Kind.REQUEST, Kind.RESPONSE, Kind.END, Kind.CLOSE])
+def test_a_frame_that_no_writer_makes_costs_its_own_call_though_its_sum_is_right(fast_path, kind):
+    """As where a header was put right by mistake: once in some hundred thousand damaged frames."""
+    directory = fast_path / "w-00000001"
+    writer = open_writer(directory)
+    write(writer, FIRST)
+    exchange = begin(writer, SECOND)
+    data = frames.frame(
+        writer.marker, kind, b"?", at=writer.offset, number=exchange.count, exchange=exchange.number
+    )
+    writer.map[writer.offset : writer.offset + len(data)] = data
+    writer.offset += len(data)
+    exchange.count += 1
+    write(writer, THIRD)
+    respond(exchange, SECOND)
+    finish(exchange, SECOND)
+    write(writer, FOURTH)
+    writer.fail(RuntimeError("killed"))
+    writer.close()
+    assert try_recover(directory)
+    found = read_all(directory)
+    assert [one.request_id for one in found] == [call.id for call in (FIRST, THIRD, SECOND, FOURTH)]
+    assert [bool(one.damage) for one in found] == [False, False, True, False]

@@ -11,6 +11,7 @@ from llm_audit.journal.files import SegmentName, segment_names
 from llm_audit.journal.frames import (
     FILE_HEADER_SIZE,
     HEADER_SIZE,
+    UNDECODABLE,
     WHOLE_HEADER,
     Kind,
     decode_end,
@@ -177,12 +178,23 @@ class BootReader:
             assembly.frame(frame, frame.length)
             return
         payload = segment.scan.view[start : start + frame.length]
+        try:
+            if kind in _STARTS:
+                body_bytes = max(0, frame.length - start_length(kind, payload))
+            elif kind == _END:
+                end = decode_end(payload, frame.mono_ns)
+            elif kind == Kind.CLOSE:
+                following = decode_close(payload)
+        except UNDECODABLE:
+            bad = Bad(frame.at, self.frames_end, kind, frame.exchange, tail=False, hole=False)
+            assembly.bad(bad, torn=False)
+            return
         if kind in _STARTS:
-            assembly.frame(frame, max(0, frame.length - start_length(kind, payload)))
+            assembly.frame(frame, body_bytes)
         elif kind == _END:
-            assembly.end(frame, decode_end(payload, frame.mono_ns))
+            assembly.end(frame, end)
         elif kind == Kind.CLOSE:
-            assembly.close(frame, decode_close(payload))
+            assembly.close(frame, following)
 
     def _names(self) -> list[SegmentName]:
         names = segment_names(self.directory)

@@ -7,6 +7,7 @@ module is its bytes: every ``Struct`` and every code below is part of the format
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
@@ -42,6 +43,10 @@ LENGTH_AT = 32
 
 MAX_PAYLOAD = 1 << 20
 """Longer pieces are split over frames (``MORE``), so that a search for the next frame stays short."""
+
+UNDECODABLE = (ValueError, LookupError, struct.error)
+"""What decoding a payload raises that no writer makes. A right sum does not rule that out: a header that was put right
+by mistake has one, too. Such a frame is damage, and costs its own exchange only."""
 
 
 class Kind(IntEnum):

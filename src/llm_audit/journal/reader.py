@@ -14,7 +14,13 @@ from llm_audit.journal.assemble import SEGMENT_SHIFT, Ended, Gathered
 from llm_audit.journal.boot import BootReader
 from llm_audit.journal.carry import Freed, carry_over
 from llm_audit.journal.files import segment_names, used_bytes
-from llm_audit.journal.frames import Kind, decode_request_start, decode_response_start, split_start
+from llm_audit.journal.frames import (
+    UNDECODABLE,
+    Kind,
+    decode_request_start,
+    decode_response_start,
+    split_start,
+)
 from llm_audit.journal.model import Chunk, EndedExchange, JournalFailedError, RequestStart, ResponseStart
 from llm_audit.journal.pieces import RequestPieces, ResponseChunks, payload_of
 
@@ -202,7 +208,7 @@ def _starts(
         if gathered.response is not None:
             kind, _, payload = payload_of(boot.segments, gathered.response)
             response = decode_response_start(split_start(kind, payload)[0])
-    except (ValueError, LookupError) as error:
+    except UNDECODABLE as error:
         problem = f"its frames cannot be decoded: {error}"
     return request, response, problem
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from llm_audit.journal import crash
@@ -31,6 +32,7 @@ from llm_audit.journal.files import (
 from llm_audit.journal.frames import (
     FILE_HEADER_SIZE,
     MARKER_SIZE,
+    UNDECODABLE,
     EndFrame,
     Kind,
     decode_request_start,
@@ -261,13 +263,16 @@ def _status(reader: BootReader, gathered: Gathered) -> int | None:
     if gathered.response is None:
         return None
     kind, _, payload = payload_of(reader.segments, gathered.response)
-    return decode_response_start(split_start(kind, payload)[0]).status
+    with suppress(*UNDECODABLE):
+        return decode_response_start(split_start(kind, payload)[0]).status
+    return None
 
 
 def _request_id(reader: BootReader, gathered: Gathered) -> bytes:
     if not gathered.request:
         return NO_ID
     kind, _, payload = payload_of(reader.segments, gathered.request[0])
-    if kind != Kind.REQUEST:
-        return NO_ID
-    return decode_request_start(split_start(kind, payload)[0]).request_id
+    if kind == Kind.REQUEST:
+        with suppress(*UNDECODABLE):
+            return decode_request_start(split_start(kind, payload)[0]).request_id
+    return NO_ID

@@ -112,6 +112,8 @@ class SegmentScan:
             self.restored[at] = header
             self.at = at + HEADER_SIZE + length
             return Frame(kind, flags, number, exchange, mono_ns, at, length)
+        if following is not None:
+            following = self._after_payload() or following
         self._damaged_to = at if following is None else following
         if following is None and not written:
             self.at = len(view)
@@ -149,6 +151,18 @@ class SegmentScan:
                 return at
             at = self._data.find(self._marker, at + 1, limit)
         return None
+
+    def _after_payload(self) -> int | None:
+        """Give where the frame at this place ends by its own header, if a whole frame stands there.
+
+        Then the header is whole and the payload is not; and what is in a payload is a body, however much it looks like
+        frames: even such as only somebody could make who knows the marker and the place.
+        """
+        at = self.at
+        if at + HEADER_SIZE > len(self.view):
+            return None
+        end = at + HEADER_SIZE + int(WHOLE_HEADER.unpack_from(self.view, at)[7])
+        return end if is_frame(self.view, end, self._marker) else None
 
     def release(self) -> None:
         """Let go of the buffer."""
