@@ -87,6 +87,17 @@ def test_an_adopted_writer_that_dies_again_is_waited_for_again(tmp_path, ledger)
     writers.close()
 
 
+def test_a_writer_that_came_and_died_between_two_scans_is_recovered_too(tmp_path, ledger):
+    writers = Writers(tmp_path / "journal", ledger, orphan_after_s=0)
+    for now in (100.0, 200.0):
+        writer = open_writer(tmp_path / "journal")
+        begin_call(writer)
+        writer.close()
+        writers.scan(now)
+        assert outcomes(writers["w-0a1b2c3d"], now) == [Outcome.INTERRUPTED]
+    writers.close()
+
+
 def test_a_line_begins_where_the_ledger_says(tmp_path, ledger):
     writer = open_writer(tmp_path / "journal")
     for _ in range(3):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm_audit.journal.files import writer_directories
+from llm_audit.journal.files import segment_names, writer_directories
 from llm_audit.journal.model import JournalFailedError, JournalFormatError
 from llm_audit.journal.reader import WriterReader
 from llm_audit.journal.recovery import orphans, try_recover
@@ -83,7 +83,8 @@ class Writers:
         self._orphan_after_s = orphan_after_s
         self._writers: dict[str, Writer] = {}
         self._unlocked_since: dict[Path, float] = {}
-        self._recovered: set[Path] = set()
+        self._recovered: dict[Path, int] = {}
+        """Up to which boot: between two scans a writer may come, and die again."""
         self._scan_at = 0.0
 
     def __iter__(self) -> Iterator[Writer]:
@@ -113,15 +114,16 @@ class Writers:
         self._recover(now, at_once=at_once)
 
     def _recover(self, now: float, *, at_once: bool) -> None:
-        unlocked = set(orphans(self._journal))
-        self._recovered &= unlocked  # a directory with a writer again may be orphaned again
+        unlocked = {path: _newest_boot(path) for path in orphans(self._journal)}
         self._unlocked_since = {path: self._unlocked_since.get(path, now) for path in unlocked}
-        for directory in sorted(unlocked - self._recovered):
+        for directory, boot in unlocked.items():
+            if boot is None or self._recovered.get(directory) == boot:
+                continue
             if not at_once and now - self._unlocked_since[directory] < self._orphan_after_s:
                 continue
             try:
                 if try_recover(directory):
-                    self._recovered.add(directory)
+                    self._recovered[directory] = boot
             except Exception as error:  # noqa: BLE001 - see Writer.read
                 self._unlocked_since[directory] = now + TROUBLE_PAUSE_S
                 self._writers[directory.name].error = f"cannot recover {directory}: {describe(error)}"
@@ -130,6 +132,11 @@ class Writers:
         """Close every reader."""
         for writer in self:
             writer.reader.close()
+
+
+def _newest_boot(directory: Path) -> int | None:
+    names = segment_names(directory)
+    return names[-1].boot if names else None
 
 
 def describe(error: Exception) -> str:
