@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -25,13 +26,14 @@ def open_writer(
     durability: Durability = Durability.PROCESS,
     sync: Callable[[int], None] = os.fdatasync,
     on_failure: Callable[[Exception], None] = lambda _: None,
+    loop: asyncio.AbstractEventLoop | None = None,
 ) -> JournalWriter:
     return JournalWriter.open(
         directory,
         settings=SETTINGS,
         durability=durability,
         limit_bytes=limit,
-        loop=None,
+        loop=loop,
         on_failure=on_failure,
         sync=sync,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import struct
 import tempfile
@@ -167,6 +168,39 @@ def test_refusals_that_have_used_up_their_share_are_told_when_the_boot_ends(fast
     assert len(writer.counts.pending()) == 1
     writer.close()
     assert told(directory) == 1
+
+
+def test_what_is_counted_while_an_earlier_record_is_on_its_way_to_the_disk_is_told_when_the_boot_ends(
+    fast_path,
+):
+    directory = fast_path / "w-00000001"
+    loop = asyncio.new_event_loop()  # it never runs: nobody hears that the first record is durable
+    writer = open_writer(directory, loop=loop)
+    writer.counts.count(REFUSED)
+    writer.tell_counted()
+    for _ in range(7):
+        writer.counts.count(REFUSED)
+    writer.tell_counted()
+    assert told(directory) == 1
+    writer.close()
+    loop.close()
+    assert told(directory) == 8
+    assert read_refusals(directory) == (8, 8)
+
+
+def test_what_finds_no_room_in_a_full_journal_when_the_boot_ends_is_told_by_recovery(fast_path):
+    directory = fast_path / "w-00000001"
+    writer = open_writer(directory, limit=4 << 20)
+    while writer.has_room(4096) or (writer.blocked is None and writer._spares.wait(1.0)):
+        write(writer, Call("filler", request=(bytes(2000),)))
+    for _ in range(7):
+        writer.counts.count(REFUSED)
+    writer.close()
+    assert told(directory) == 0
+    assert try_recover(directory)
+    assert told(directory) == 7
+    open_writer(directory, limit=4 << 20).close()
+    assert told(directory) == 7
 
 
 def test_two_openings_of_one_file_give_each_reason_a_place_of_its_own(tmp_path):

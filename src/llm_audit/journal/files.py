@@ -6,6 +6,7 @@ Everything here that creates a name makes it durable (file, then directory) befo
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
@@ -17,10 +18,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm_audit.journal.model import JournalLockedError
+from llm_audit.journal.model import JournalFailedError, JournalFullError, JournalLockedError
 
 _NAME = re.compile(r"(\d{8,})-(\d{8,})\.(seg|carry)")
 _FOLDER_MODE, _FILE_MODE = 0o700, 0o600
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOCK_PATIENCE_S = 2.0
 """A look at the lock (``orphans``) takes it for an instant; a writer waits that long for it."""
 
@@ -54,6 +56,16 @@ class SegmentName:
 
     def __str__(self) -> str:
         return f"{self.boot:08d}-{self.number:08d}.{'carry' if self.carry else 'seg'}"
+
+
+@contextmanager
+def disk_errors(directory: Path) -> Iterator[None]:
+    """Turn the disk's errors while a boot is opened into the journal's."""
+    try:
+        yield
+    except OSError as error:
+        kind = JournalFullError if error.errno in _DISK_FULL else JournalFailedError
+        raise kind(f"no journal can be opened in {directory}: {error}") from error
 
 
 def segment_names(directory: Path) -> list[SegmentName]:

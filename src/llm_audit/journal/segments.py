@@ -33,7 +33,15 @@ _RETRY_S = 0.05
 
 
 def segment_bytes(limit_bytes: int) -> int:
-    """Choose a segment's size: an eighth of the limit, in whole pages, from 1 to 64 MiB."""
+    """Choose a segment's size: an eighth of the limit, in whole pages, from 1 to 64 MiB.
+
+    Raises ValueError for a limit that holds too few of them.
+    """
+    if limit_bytes < SMALLEST_LIMIT:
+        raise ValueError(
+            f"a journal of {limit_bytes} bytes per worker is too small: AUDIT_JOURNAL_MAX_BYTES must be at "
+            f"least {SMALLEST_LIMIT} per worker"
+        )
     size = max(_SMALLEST, min(SEGMENT_BYTES, limit_bytes // 8))
     return size // mmap.PAGESIZE * mmap.PAGESIZE
 

@@ -12,11 +12,9 @@ it an append asks nothing.
 from __future__ import annotations
 
 import asyncio
-import errno
 import mmap
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from time import monotonic_ns, time_ns
@@ -26,6 +24,7 @@ from llm_audit.journal import crash
 from llm_audit.journal.counted import UNAUDITED, CountedCalls
 from llm_audit.journal.exchange import LARGE, OpenExchange
 from llm_audit.journal.files import (
+    disk_errors,
     host_boot,
     next_boot,
     prepare_directory,
@@ -52,7 +51,7 @@ from llm_audit.journal.model import (
 from llm_audit.journal.openings import SegmentOpening, encode_close
 from llm_audit.journal.recovery import recover
 from llm_audit.journal.refusals import RefusalShare
-from llm_audit.journal.segments import SMALLEST_LIMIT, Segment, SpareMaker, Sync, segment_bytes
+from llm_audit.journal.segments import Segment, SpareMaker, Sync, segment_bytes
 from llm_audit.journal.syncer import Syncer
 from llm_audit.record.schema import ErrorInfo, Outcome
 
@@ -63,15 +62,6 @@ _pack, _pack_crc = HEADER.pack, CRC.pack
 _PATIENCE_S = 1.0
 """How long an append waits for a segment that is being prepared; only a disk slower than the traffic lets it."""
 _COUNTED_ROOM = 4096
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def _require_enough(limit_bytes: int) -> None:
-    if limit_bytes < SMALLEST_LIMIT:
-        raise ValueError(
-            f"a journal of {limit_bytes} bytes per worker is too small: AUDIT_JOURNAL_MAX_BYTES must be at "
-            f"least {SMALLEST_LIMIT} per worker"
-        )
 
 
 def _take_boot(directory: Path, settings: RecordSettings, sync: Sync) -> Opening:
@@ -82,16 +72,6 @@ def _take_boot(directory: Path, settings: RecordSettings, sync: Sync) -> Opening
     opening = Opening(directory.name, next_boot(directory), settings, time_ns())
     crash.point("boot-numbered")
     return opening
-
-
-@contextmanager
-def _disk_errors(directory: Path) -> Iterator[None]:
-    """Turn the disk's errors while a boot is opened into the journal's."""
-    try:
-        yield
-    except OSError as error:
-        kind = JournalFullError if error.errno in _DISK_FULL else JournalFailedError
-        raise kind(f"no journal can be opened in {directory}: {error}") from error
 
 
 class JournalWriter:
@@ -156,15 +136,15 @@ class JournalWriter:
         syncs by itself before it calls back. Raises JournalLockedError, JournalFullError where the disk is full,
         JournalFailedError where a probe can't be written and synced, UnfitFilesystemError.
         """
-        _require_enough(limit_bytes)
-        with _disk_errors(directory):
+        size = segment_bytes(limit_bytes)
+        with disk_errors(directory):
             prepare_directory(directory)
             lock = take_lock(directory)
             try:
                 opening = _take_boot(directory, settings, sync)
                 counts = CountedCalls(directory)
                 counts.settle_closed_boots()
-                spares = SpareMaker(directory, opening.boot, segment_bytes(limit_bytes), limit_bytes)
+                spares = SpareMaker(directory, opening.boot, size, limit_bytes)
                 return cls(
                     lock,
                     opening,
@@ -363,12 +343,16 @@ class JournalWriter:
         )
 
     def close(self) -> None:
-        """End the boot, durably; with exchanges still open, or after a failure, that is left to recovery."""
+        """End the boot, durably.
+
+        With exchanges still open, with counts that no room is left for, or after a failure, that is left to
+        recovery: what it adds may exceed the limit.
+        """
         if self._closed:
             return
         self._closed = True
         if self._failure is None:
-            self.tell_counted(is_last=True)
+            self._tell_the_rest()
         self._spares.stop()
         self._syncer.stop()
         used: int | None = None
@@ -387,10 +371,20 @@ class JournalWriter:
         self._segment.close(used)
         os.close(self._lock)
 
+    def _tell_the_rest(self) -> None:
+        """Put on record what is only counted; first those whose reason has a record on its way to the disk."""
+        try:
+            self._syncer.sync_now()
+        except OSError as error:
+            self.fail(error)
+            return
+        self.counts.settle(self.opening.boot, self.next_sequence)
+        self.tell_counted(is_last=True)
+
     def _append_close(self) -> None:
         payload = encode_close(self.next_sequence)
         after = self.offset + HEADER_SIZE + len(payload)
-        if self.open_count == 0 and after <= self.end_at:
+        if self.open_count == 0 and after <= self.end_at and not self.counts.pending():
             self.map[self.offset : after] = frame(self.marker, Kind.CLOSE, payload, at=self.offset)
             self.offset = after
 
