@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 
 from faults.clients import BODIES
@@ -17,7 +18,13 @@ LONG = b'{"model":"m","messages":[{"role":"user","content":"Count to %d"}],"stre
 
 PASSAGES = {"boot-numbered": 1, "before-roll": 1, "after-roll": 1, "recovery-written": 1, "recovery-named": 1,
             "carry-written": 1, "carry-named": 1, "before-delete": 1, "segment-deleted": 1}  # fmt: skip
-"""Which passage is deadly where points are passed rarely; elsewhere dice say."""
+"""Which passage is deadly where points are passed rarely; elsewhere dice say, up to ``MOST_PASSAGES``."""
+
+MOST_PASSAGES = 100
+"""Of one process: some seconds of load even where a machine does ten calls a second."""
+
+PATIENCE_S = 120.0
+"""How long the first death is waited for; further ones, no longer than a quarter of that from the beginning."""
 
 NEEDS_A_DEATH = {"boot-numbered", "recovery-written", "recovery-named"}
 """Passed only where a boot is opened: the proxy is killed for it."""
@@ -32,7 +39,7 @@ def run(stage: Stage) -> Iterator[Row]:
 
 
 def _die_at(point: str, upstream: int, stage: Stage) -> Row:
-    passage = PASSAGES.get(point, stage.rng.randrange(1, 400))
+    passage = PASSAGES.get(point, stage.rng.randrange(1, MOST_PASSAGES))
     settings = {"AUDIT_JOURNAL_MAX_BYTES": "8MiB"}
     # What is carried over must be open while all that ended beside it is stored already: longer, and less beside it.
     carries = point.startswith("carry")
@@ -57,11 +64,13 @@ def _die_at(point: str, upstream: int, stage: Stage) -> Row:
 
 
 def _let_it_die(system: System, load: Load, point: str, rng: random.Random, wanted: int) -> int:
-    """Let the system live until so many deaths were seen, or it is clear that no more come soon."""
-    for _ in range(40):
-        if system.restarts() >= wanted:
+    """Let the system live until so many deaths were seen, or one, where more would take too long."""
+    began = time.monotonic()
+    while (deaths := system.restarts()) < wanted:
+        waited = time.monotonic() - began
+        if waited > (PATIENCE_S / 4 if deaths else PATIENCE_S):
             break
         if point in NEEDS_A_DEATH:
             system.kill("proxy-1")
         load.wait_for_calls(rng.randrange(100, 300), seconds=1.0)
-    return system.restarts()
+    return deaths

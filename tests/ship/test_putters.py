@@ -13,7 +13,7 @@ from llm_audit.ship.quarantine import quarantined
 from llm_audit.ship.retry import RetryPolicy
 from llm_audit.store.folder import FolderStore
 from llm_audit.store.s3_puts import MOST_UNDER_WAY
-from scripted_store import LOST_ANSWER, OK, SILENT, scripted_store
+from faults.scripted_store import LOST_ANSWER, OK, SILENT, scripted_store
 from ship_exchanges import REQUEST_ID, damaged_exchange, ended_exchange, request_start
 
 QUICK = RetryPolicy(base_s=0.001, cap_s=0.01)

@@ -16,7 +16,7 @@ from llm_audit.ship.lock import ShipLockedError
 from llm_audit.ship.shipper import Shipper
 from llm_audit.store.folder import FolderStore
 from llm_audit.store.s3 import S3Objects
-from scripted_store import OK, scripted_store
+from faults.scripted_store import OK, scripted_store
 from ship_running import (
     assert_whole_chain,
     ship_all,

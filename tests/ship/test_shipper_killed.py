@@ -15,7 +15,7 @@ import pytest
 from journal_traffic import begin_call, call, end_call, open_writer
 from llm_audit.ship.line import CAUTION
 from llm_audit.store.folder import FolderStore
-from scripted_store import LATE_ANSWER, OK, scripted_store
+from faults.scripted_store import LATE_ANSWER, OK, scripted_store
 from ship_running import assert_whole_chain, ship_all, ship_config, stored_records
 
 PROGRAM = """
