@@ -236,6 +236,14 @@ class System:
         """Count the journal's segments."""
         return sum(1 for _ in self.journal.glob("w-*/*.seg"))
 
+    def journal_bytes(self) -> int:
+        """Give what the journal takes of the disk."""
+        total = 0
+        for path in self.journal.glob("w-*/*"):
+            with suppress(FileNotFoundError):
+                total += path.stat().st_blocks * 512
+        return total
+
 
 def memory_note(rested: dict[str, int], most: dict[str, int]) -> str:
     """Say how much memory the processes took."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from faults.clock import FastClock, compiler
+from faults.clock import FastClock, compiler, stop_and_settle
 from faults.load import Load
 from faults.objects import compare, read_objects, row
 from faults.processes import resident_bytes
@@ -52,7 +52,7 @@ class Watched:
         for name, sizes in self.memory.items():
             if name in children:
                 sizes.append(resident_bytes(children[name]))
-        self.journal = max(self.journal, journal_bytes(system))
+        self.journal = max(self.journal, system.journal_bytes())
         self.trouble = (system.status("shipper").get("storeError") or {}).get("message") or self.trouble
 
     def findings(self) -> Iterator[str]:
@@ -115,7 +115,7 @@ def _away(stage: Stage, number: int, way: str, seconds: float, upstream: int) ->
                 missed = _let_it_be_away(store, way, clock, seconds, system, watched)
                 if not load.wait_for_answers(30, 60.0):
                     missed.append("calls are not served again when the store is back")
-            _stop(system)
+            stop_and_settle(system)
         objects = read_objects(store.write_down(folder / "objects"))
     refused = sum(call.status == 503 for call in load.ledger.calls)
     note = f"{seconds / 60:.0f} minutes; {refused:,} calls got 503; {watched.note()}; the shipper said: {watched.trouble}"
@@ -158,29 +158,6 @@ def _hand_out(store: ScriptedStore, clock: FastClock, token: str) -> None:
 
 def _holds(store: ScriptedStore, count: int) -> bool:
     return len(store.objects) >= count
-
-
-def _stop(system: System) -> None:
-    """Stop it by its own fast clock once all is stored; then start it by ours, for what its end added, and stop again.
-
-    Of the fast clock's seconds the last steps of a stop take more than they may: the work is not made faster.
-    """
-    system.stop()
-    system.environ = {name: value for name, value in system.environ.items() if name.startswith("AWS_")}
-    system.start()
-    system.wait_until_ready()
-    system.stop()
-
-
-def journal_bytes(system: System) -> int:
-    """Give what the journal takes of the disk."""
-    total = 0
-    for path in system.journal.glob("w-*/*"):
-        try:
-            total += path.stat().st_blocks * 512
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def _mib(size: int) -> str:

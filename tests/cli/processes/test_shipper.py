@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 
 import pytest
 
 from calls import key_of, record, request_id
-from llm_audit.cli.processes.shipper import indexing
+from llm_audit.cli.processes.shipper import IndexBehindError, indexing
 from llm_audit.cli.settings import load_settings
 from llm_audit.index.index import IndexDamagedError
 from llm_audit.index.sqlite import SqliteReader
@@ -53,6 +55,18 @@ def test_a_damaged_index_stops_nothing_and_is_told_again_once_it_is_mended(recor
         assert recorded.run("reindex").exit_code == 0
         recorded.keep([record(3)], is_indexed=False)
         asyncio.run(notify([created(recorded, 3)]))
+    assert indexed(recorded) == [1, 2]
+
+
+def test_what_holds_the_index_up_is_named(recorded, monkeypatch):
+    monkeypatch.setattr("llm_audit.index.sqlite.BUSY_SECONDS", 0.05)
+    with indexing(settings(recorded), recorded.store) as notify:
+        asyncio.run(notify([created(recorded, 1)]))
+        with closing(sqlite3.connect(recorded.index_path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(IndexBehindError, match=r"1 of 1 records .* is locked by another process"):
+                asyncio.run(notify([created(recorded, 2)]))
+        asyncio.run(notify([created(recorded, 2)]))
     assert indexed(recorded) == [1, 2]
 
 

@@ -21,7 +21,7 @@ from llm_audit.cli.programs import ShipperOptions
 from llm_audit.cli.settings import Settings, load_settings
 from llm_audit.cli.signals import unblock
 from llm_audit.index.sqlite import SqliteIndex
-from llm_audit.ingest.ingest import Notification, ingest
+from llm_audit.ingest.ingest import Notification, Trouble, ingest, log_trouble
 from llm_audit.ship.ledger import LedgerError
 from llm_audit.ship.lock import ShipLockedError
 from llm_audit.ship.notify import Notify, ObjectCreated
@@ -102,14 +102,24 @@ def indexing(settings: Settings, store: ObjectStore) -> Iterator[Notify | None]:
         if not opened:
             opened.append(SqliteIndex(settings.index_path))
         notifications = [Notification(created.bucket, created.key) for created in batch]
+        failures: list[Trouble] = []
+
+        def report(trouble: Trouble) -> None:
+            log_trouble(trouble)
+            if trouble.outcome == "failed":
+                failures.append(trouble)
+
         result = ingest(
             notifications,
             lambda notification: store.stream(notification.key),
             opened[0],
             readers=S3_READERS if settings.is_s3 else 1,
+            report=report,
         )
-        if result.failed:
-            raise IndexBehindError(f"{result.errors} of {result.processed} records did not reach the index")
+        if failures:
+            raise IndexBehindError(
+                f"{result.errors} of {result.processed} records did not reach the index: {failures[0].reason}"
+            )
 
     async def notify(batch: Sequence[ObjectCreated]) -> None:
         await asyncio.to_thread(write, batch)
