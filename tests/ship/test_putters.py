@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from faults.scripted_store import LOST_ANSWER, OK, SILENT, scripted_store
 from llm_audit.ship.build import build, build_stub
 from llm_audit.ship.pace import FEWEST
 from llm_audit.ship.putters import Job, Putters
@@ -13,7 +14,6 @@ from llm_audit.ship.quarantine import quarantined
 from llm_audit.ship.retry import RetryPolicy
 from llm_audit.store.folder import FolderStore
 from llm_audit.store.s3_puts import MOST_UNDER_WAY
-from faults.scripted_store import LOST_ANSWER, OK, SILENT, scripted_store
 from ship_exchanges import REQUEST_ID, damaged_exchange, ended_exchange, request_start
 
 QUICK = RetryPolicy(base_s=0.001, cap_s=0.01)

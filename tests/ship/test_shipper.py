@@ -9,6 +9,7 @@ import uuid
 import pytest
 
 import llm_audit.ship.shipper as shipper_module
+from faults.scripted_store import OK, scripted_store
 from journal_traffic import begin_call, call, end_call, open_writer, response_body
 from llm_audit.record.encoding import sha256_hex
 from llm_audit.ship.line import CAUTION, WINDOW_RECORDS
@@ -16,7 +17,6 @@ from llm_audit.ship.lock import ShipLockedError
 from llm_audit.ship.shipper import Shipper
 from llm_audit.store.folder import FolderStore
 from llm_audit.store.s3 import S3Objects
-from faults.scripted_store import OK, scripted_store
 from ship_running import (
     assert_whole_chain,
     ship_all,

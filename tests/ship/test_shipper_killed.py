@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from faults.scripted_store import LATE_ANSWER, OK, scripted_store
 from journal_traffic import begin_call, call, end_call, open_writer
 from llm_audit.ship.line import CAUTION
 from llm_audit.store.folder import FolderStore
-from faults.scripted_store import LATE_ANSWER, OK, scripted_store
 from ship_running import assert_whole_chain, ship_all, ship_config, stored_records
 
 PROGRAM = """

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from faults.scripted_store import LOST_ANSWER, OK, scripted_store
 from llm_audit.ship.build import build
 from llm_audit.ship.storing import store_record, writer_in
 from llm_audit.store.folder import FolderStore
 from llm_audit.store.objects import StoreDeniedError, StoreUnavailableError
 from llm_audit.store.s3 import S3Objects
-from faults.scripted_store import LOST_ANSWER, OK, scripted_store
 from ship_exchanges import WRITER, ended_exchange, opening, request_start
 
 

@@ -14,12 +14,12 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 
+from faults.scripted_store import LOST_ANSWER, OK, SILENT, scripted_store
 from llm_audit.store.aws import S3Settings
 from llm_audit.store.credentials import Credentials
 from llm_audit.store.objects import Put
 from llm_audit.store.s3 import S3Objects
 from llm_audit.store.s3_puts import MOST_UNDER_WAY, SMALL_BYTES, S3Puts
-from faults.scripted_store import LOST_ANSWER, OK, SILENT, scripted_store
 
 DATA = b'{"schemaVersion":1}'
 KEY = "logs/2026/11/24/0192f0c1~w-1-0-7.json"
