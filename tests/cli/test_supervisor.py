@@ -70,6 +70,18 @@ def run(tmp_path):
         one.end()
 
 
+def test_a_status_that_the_disk_did_not_take_is_written_once_it_does(run):
+    supervisor = run()
+    before = supervisor.all_running(3)["children"]["proxy-1"]["pid"]
+    in_the_way = supervisor.folder / f".status.json.{supervisor.process.pid}"
+    in_the_way.mkdir()
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: "cannot write" in supervisor.log.read_text())
+    assert supervisor.status()["children"]["proxy-1"]["pid"] == before
+    in_the_way.rmdir()
+    assert supervisor.restarted("proxy-1", before)["restarts"] == 1
+
+
 def test_every_child_that_is_killed_comes_back(run):
     supervisor = run()
     first = supervisor.all_running(3)["children"]

@@ -28,6 +28,9 @@ from llm_audit.cli.child_process import ChildProcess, Program
 from llm_audit.cli.signals import STOPS, read_signals, signals_as_bytes
 from llm_audit.cli.supervision import Effect, Leave, Say, Send, Start, Supervision
 
+STATUS_RETRY_S = 1.0
+"""Between two tries to write the status file, where the disk did not take it."""
+
 
 def say(line: str) -> None:
     """Write one line of log. A terminal that has gone away stops nothing."""
@@ -60,6 +63,8 @@ class Supervisor:
         self._children: dict[str, ChildProcess] = {}
         self._selector = selectors.DefaultSelector()
         self._code: int | None = None
+        self._status_is_stale = False
+        """The status file could not be written when it changed last."""
 
     def run(self) -> int:
         """Start everything and stay until it has ended again. Main thread only."""
@@ -75,6 +80,8 @@ class Supervisor:
         """Wait for whatever comes next, and react."""
         due = self._supervision.next_due()
         timeout = None if due is None else max(0.0, due - time.monotonic())
+        if self._status_is_stale:
+            timeout = STATUS_RETRY_S if timeout is None else min(timeout, STATUS_RETRY_S)
         for key, _ in self._selector.select(timeout):
             if isinstance(key.data, ChildProcess) and not key.data.read_log(self._write):
                 self._forget_log(key.data)
@@ -84,6 +91,8 @@ class Supervisor:
         for pid in _ended_children():
             self._ended(pid)
         self._act(self._supervision.tick(time.monotonic()))
+        if self._status_is_stale:
+            self._write_status()
 
     def _stop(self) -> None:
         if not self._supervision.is_stopping:
@@ -158,7 +167,11 @@ class Supervisor:
         try:
             replace_file(self._status_path, orjson.dumps(status) + b"\n")
         except OSError as error:  # a full disk must not end the supervision
-            self._write(f"llm-audit: cannot write {self._status_path}: {error.strerror}")
+            if not self._status_is_stale:
+                self._write(f"llm-audit: cannot write {self._status_path}: {error.strerror}")
+            self._status_is_stale = True
+        else:
+            self._status_is_stale = False
 
 
 def replace_file(path: Path, data: bytes) -> None:
