@@ -46,7 +46,7 @@ static spec of(int64_t at) { spec s = {at / SECOND, at % SECOND}; return s; }
 static int64_t part(int64_t span) { return span <= 0 ? span : (span + rate - 1) / rate; }
 static int is_fast(clockid_t id) {
     return rate && (id == CLOCK_REALTIME || id == CLOCK_MONOTONIC || id == CLOCK_REALTIME_COARSE ||
-                    id == CLOCK_MONOTONIC_COARSE);
+                    id == CLOCK_MONOTONIC_COARSE || id == CLOCK_MONOTONIC_RAW);
 }
 static int is_wall(clockid_t id) { return id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE; }
 static int64_t began(clockid_t id) { return is_wall(id) ? began_realtime : began_monotonic; }

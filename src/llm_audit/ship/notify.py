@@ -105,7 +105,8 @@ class Notifier:
         failed = [id_ for id_, record in batch if not await self._try([record])]
         if len(failed) == len(batch):
             return False
-        _LOG.warning("%d of %d records cannot be indexed and are set aside", len(failed), len(batch))
+        if failed:
+            _LOG.warning("%d of %d records cannot be indexed and are set aside", len(failed), len(batch))
         self._ledger.tell(batch[-1][0], except_ids=failed)
         return True
 
