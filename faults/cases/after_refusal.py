@@ -7,7 +7,7 @@ import collections
 from collections.abc import Iterator
 from dataclasses import replace
 
-from faults.clients import Call, Ledger, new_id, read_response, request
+from faults.clients import BODIES, Call, Ledger, new_id, read_response, request
 from faults.objects import Objects, compare, differences, read_objects, row
 from faults.parts import good_row, part_row
 from faults.refused import LIMIT, REFUSED, Refused, refused_bytes
@@ -26,6 +26,9 @@ _KEYS = {
     b"SLOW": Key("slow", None, None, Limits(rate=0.001, burst=1), enabled=True, created=CREATED),
     b"USED": Key("used", None, None, Limits(daily_quota=1), enabled=True, created=CREATED),
 }
+
+DEATHS = 5
+"""Of the model server, while one connection stays."""
 
 
 def run(stage: Stage) -> Iterator[Row]:
@@ -50,6 +53,49 @@ def run(stage: Stage) -> Iterator[Row]:
     yield good_row("the next call on a connection that goes on", after, objects)
     every = Ledger([*(call for _, call, _ in refused), *after.calls, *using_up.calls])
     yield row("connections after refusals, all together", every, objects, compare(every, objects))
+    if stage.choose(0, 1):
+        yield _on_one_connection(stage)
+
+
+def _on_one_connection(stage: Stage) -> Row:
+    """Call on one connection from before the model server is there, through its deaths, to its last return."""
+    ledger = Ledger()
+    with System(stage.folder / "starting") as system:
+        asyncio.run(_through_deaths(system, ledger, stage))
+        system.stop()
+        objects = read_objects(system.objects)
+    codes = collections.Counter(call.code or str(call.status) for call in ledger.calls)
+    note = "one connection; " + ", ".join(f"{code} {count}" for code, count in codes.most_common())
+    fault = "503 and 502 while the model server starts, dies and returns"
+    done = row(fault, ledger, objects, compare(ledger, objects), note)
+    wrong = codes.keys() - {"200", "upstream_starting", "upstream_unreachable", "upstream_closed"}
+    return replace(done, findings=(*done.findings, *(f"answered {code}" for code in sorted(wrong))))
+
+
+async def _through_deaths(system: System, ledger: Ledger, stage: Stage) -> None:
+    reader, writer = await _opened_once_it_listens(system.port)
+    async with asyncio.timeout(300):
+        for death in range(DEATHS + 1):
+            if death:
+                system.kill("model")
+            # The proxy hears of a death from its next call; until then the one before may still be answered.
+            served = 0
+            while served < 3:
+                call = Call(new_id(stage.rng), BODIES["plain"])
+                ledger.calls.append(call)
+                writer.write(request(call))
+                await read_response(reader, call)
+                served = served + 1 if call.status == 200 else 0
+                await asyncio.sleep(0.05)
+    writer.transport.abort()
+
+
+async def _opened_once_it_listens(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    while True:
+        try:
+            return await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.02)
 
 
 async def _use_up(port: int, ledger: Ledger, keys: dict[bytes, str], stage: Stage) -> None:
