@@ -31,7 +31,8 @@ from llm_audit.ship.status import ShipperStatus
 from llm_audit.store.folder import FolderStore
 from llm_audit.store.objects import ObjectStore
 from llm_audit.store.opening import open_store
-from local_s3 import running_s3
+from local_aws import running_aws
+from local_s3 import LocalS3
 
 TEXT = "Explain in one sentence what an audit trail is and why it matters to a regulated company. " * 5
 
@@ -127,7 +128,7 @@ def _store(options: argparse.Namespace, folder: Path, stack: ExitStack) -> Objec
         return FolderStore(folder / "objects")
     if options.endpoint:
         return open_store(options.bucket, region="us-east-1", endpoint_url=options.endpoint)
-    server = stack.enter_context(running_s3(folder / "ministack.log"))
+    server = LocalS3(stack.enter_context(running_aws(folder, SERVICES="s3")).endpoint)
     os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     bucket = server.new_bucket(f"audit-{uuid.uuid4().hex}")
     return open_store(bucket, region="us-east-1", endpoint_url=server.endpoint)

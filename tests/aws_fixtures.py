@@ -1,4 +1,4 @@
-"""Fixtures of a local AWS, one for each test worker; every test takes names of its own. A conftest imports them."""
+"""Fixtures of the local AWS of a test worker; every test takes names of its own. A conftest imports them."""
 
 import itertools
 import os
@@ -6,22 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from local_aws import running_aws
-
 _NUMBERS = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def local(tmp_path_factory):
-    with running_aws(tmp_path_factory.mktemp("aws")) as running:
-        yield running
-
-
 @pytest.fixture
-def aws(local, monkeypatch):
-    for name, value in local.environ.items():
+def aws(local_aws, monkeypatch):
+    for name, value in local_aws.environ.items():
         monkeypatch.setenv(name, value)
-    return local.aws()
+    return local_aws.aws()
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import uuid
@@ -26,8 +25,9 @@ import psutil
 
 from cli.served import Served
 from demo_process import demo_process
-from local_aws import LocalAws, connect
+from local_aws import LocalAws, connect, inherited
 
+ROOT = Path(__file__).parents[1]
 STACK = "chain"
 BUCKET = "central-llm-audit"
 TABLE = "CentralLLMAudit"
@@ -55,7 +55,7 @@ class Stage:
 
     def run(self, *arguments: str, code: int = 0, environ: dict[str, str] | None = None) -> str:
         """Run ``llm-audit`` as a process; give what it printed. Its exit code must be ``code``."""
-        told = {**_inherited(), **self.local.environ, **(environ or {})}
+        told = {**inherited(), **self.local.environ, **(environ or {})}
         command = [sys.executable, "-m", "llm_audit", *arguments]
         done = subprocess.run(
             command, env=told, cwd=self.folder, capture_output=True, text=True, timeout=90, check=False
@@ -186,10 +186,6 @@ class Stage:
         )
 
 
-def _inherited() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AUDIT_"))}
-
-
 @contextmanager
 def staged(
     local: LocalAws, folder: Path, proxy_environ: dict[str, str] | None = None, **parameters: str
@@ -215,3 +211,12 @@ def staged(
             yield stage
         finally:
             served.end()
+
+
+def task_credentials(iam: Any) -> dict[str, str]:
+    """Make somebody with the policy that the document gives to the ECS task role, and with nothing else."""
+    policy = (ROOT / "aws" / "policies" / "ecs-task-audit-writer.json").read_text()
+    iam.create_user(UserName="task")
+    iam.put_user_policy(UserName="task", PolicyName="ecs-task-audit-writer", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="task")["AccessKey"]
+    return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}

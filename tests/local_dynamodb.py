@@ -1,18 +1,15 @@
-"""DynamoDB on loopback for tests, with the table made exactly by the requirement document's section 4."""
+"""The DynamoDB of a local AWS for tests, with the table made exactly by the requirement document's section 4."""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import boto3
 
 from llm_audit.index.dynamodb_table import Table, client
-from local_s3 import LocalS3, running_s3
+from local_s3 import LocalS3
 
 REGION = "us-east-1"
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -97,10 +94,3 @@ def create_table(dynamodb, name: str, indexes: tuple[str, ...] = tuple(INDEXES))
                 }
             ],
         )
-
-
-@contextmanager
-def running_dynamodb(log: Path) -> Iterator[LocalDynamoDB]:
-    """Start the server on a free port; ended by its pid."""
-    with running_s3(log, "s3,dynamodb") as server:
-        yield LocalDynamoDB(server)

@@ -11,23 +11,17 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
 from llm_audit.cli.lambda_bundle import archive, bundle
+from local_aws import ACCOUNT, REGION, LocalAws
 from local_dynamodb import create_table
-from local_s3 import running_s3
 
 ROOT = Path(__file__).parent.parent
 ARTIFACTS = ROOT / "infra/lambda/llm-audit-ingest"
-REGION = "eu-central-1"
-ACCOUNT = "000000000000"
 _numbers = itertools.count()
 
 
@@ -78,9 +72,7 @@ class Chain:
 
     def notify_directly(self) -> None:
         """Section 5, step 4."""
-        self._notify(
-            "LambdaFunctionConfigurations", "LambdaFunctionArn", self.aws.function_arn(self.function)
-        )
+        self._notify("LambdaFunctionConfigurations", "LambdaFunctionArn", function_arn(self.function))
 
     def notify_through_a_queue(self, **mapping: Any) -> str:
         """S3 → SQS → function, in batches with partial answers; gives the queue's URL."""
@@ -114,59 +106,40 @@ class Chain:
         return [message["Body"] for message in answer.get("Messages", [])]
 
 
-@dataclass(frozen=True)
-class LocalAws:
-    """A running local AWS; ``test``/``test`` may do everything."""
-
-    endpoint: str
-    log: Path
-
-    def client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(s3={"addressing_style": "path"}, read_timeout=60),
-        )
-
-    @staticmethod
-    def function_arn(name: str) -> str:
-        return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
-
-    def new_chain(self, code: bytes | None = None, role: str = "any") -> Chain:
-        """Make a bucket, a table, a queue and the function, named as nobody else's."""
-        name = f"chain-{os.getpid()}-{next(_numbers)}"
-        return self.named_chain(f"{name}-audit", f"{name}-table", f"{name}-ingest", f"{name}-dlq", code, role)
-
-    def named_chain(
-        self, bucket: str, table: str, function: str, queue: str, code: bytes | None = None, role: str = "any"
-    ) -> Chain:
-        self.client("s3").create_bucket(
-            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
-        )
-        create_table(self.client("dynamodb"), table)
-        url = self.client("sqs").create_queue(QueueName=queue)["QueueUrl"]
-        arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"
-        self.client("lambda").create_function(
-            FunctionName=function,
-            Runtime="python3.12",
-            Role=f"arn:aws:iam::{ACCOUNT}:role/{role}",
-            Handler="handler.lambda_handler",
-            Timeout=60,
-            Environment={"Variables": {"TABLE_NAME": table, "MAX_PREVIEW_CHARS": "2048"}},
-            Code={"ZipFile": code or archive(bundle())},
-            DeadLetterConfig={"TargetArn": arn},
-        )
-        return Chain(self, bucket, table, function, url, arn)
+def function_arn(name: str) -> str:
+    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
 
 
-@contextmanager
-def running_aws(log: Path, **environment: str) -> Iterator[LocalAws]:
-    """Start the local AWS with quick retries; ended by its pid."""
-    with running_s3(log, "", LAMBDA_ASYNC_RETRY_BASE_SECONDS="0.1", **environment) as server:
-        yield LocalAws(server.endpoint, log)
+def new_chain(aws: LocalAws, code: bytes | None = None, role: str = "any") -> Chain:
+    """Make a bucket, a table, a queue and the function, named as nobody else's."""
+    name = f"chain-{os.getpid()}-{next(_numbers)}"
+    return named_chain(aws, f"{name}-audit", f"{name}-table", f"{name}-ingest", f"{name}-dlq", code, role)
+
+
+def named_chain(
+    aws: LocalAws,
+    bucket: str,
+    table: str,
+    function: str,
+    queue: str,
+    code: bytes | None = None,
+    role: str = "any",
+) -> Chain:
+    aws.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    create_table(aws.client("dynamodb"), table)
+    url = aws.client("sqs").create_queue(QueueName=queue)["QueueUrl"]
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"
+    aws.client("lambda").create_function(
+        FunctionName=function,
+        Runtime="python3.12",
+        Role=f"arn:aws:iam::{ACCOUNT}:role/{role}",
+        Handler="handler.lambda_handler",
+        Timeout=60,
+        Environment={"Variables": {"TABLE_NAME": table, "MAX_PREVIEW_CHARS": "2048"}},
+        Code={"ZipFile": code or archive(bundle())},
+        DeadLetterConfig={"TargetArn": arn},
+    )
+    return Chain(aws, bucket, table, function, url, arn)
 
 
 def eventually(look: Callable[[], Any], wanted: Any, seconds: float = 60) -> None:

@@ -6,15 +6,13 @@ would refuse every put of a bucket that takes new objects only: ``CreateOnly`` i
 """
 
 import json
-from pathlib import Path
 
 import pytest
 
-from aws_stage import staged
+from aws_stage import staged, task_credentials
 from cli.waiting import eventually
 from local_aws import running_aws
 
-ROOT = Path(__file__).parents[2]
 ROLE = "llm-audit-ingest-role"
 INLINE = "llm-audit-ingest-inline"
 
@@ -30,15 +28,6 @@ def test_with_policies_enforced_a_call_reaches_its_item_and_a_missing_permission
             eventually(lambda: stage.acknowledged <= set(stage.items()), within=60)
             a_role_without_a_permission_of_the_template_fails_and_says_which(stage)
             assert set(stage.objects()) == stage.acknowledged == set(stage.items())
-
-
-def task_credentials(iam):
-    """Make somebody with the policy that the document gives to the ECS task role, and with nothing else."""
-    policy = (ROOT / "aws" / "policies" / "ecs-task-audit-writer.json").read_text()
-    iam.create_user(UserName="task")
-    iam.put_user_policy(UserName="task", PolicyName="ecs-task-audit-writer", PolicyDocument=policy)
-    key = iam.create_access_key(UserName="task")["AccessKey"]
-    return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
 
 
 def a_role_without_a_permission_of_the_template_fails_and_says_which(stage):

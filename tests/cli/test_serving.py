@@ -15,7 +15,7 @@ import pytest
 
 from cli.served import Served, folder_mode, free_port, sequences, serve_command
 from cli.waiting import eventually, is_alive
-from local_s3 import running_s3
+from local_s3 import LocalS3
 
 
 @pytest.fixture
@@ -45,24 +45,24 @@ def test_a_call_becomes_one_document_and_one_item_and_sigterm_ends_it_all(serve)
     assert not [child for child in children.values() if is_alive(child["pid"])]
 
 
-def test_records_go_to_an_s3_bucket_and_the_shipper_fills_the_embedded_index(serve, tmp_path):
-    with running_s3(tmp_path / "s3.log") as s3:
-        s3.new_bucket("audit-records")
-        served = serve(
-            AUDIT_BUCKET="audit-records",
-            AUDIT_PREFIX="team/logs",
-            AUDIT_INDEX_WRITER="shipper",
-            AWS_ENDPOINT_URL=s3.endpoint,
-            AWS_REGION="us-east-1",
-            AWS_ACCESS_KEY_ID="test",
-            AWS_SECRET_ACCESS_KEY="test",
-        ).ready()
-        request_id = served.call()[1]
-        (item,) = eventually(lambda: served.items(request_id))
-        assert item.audit_object_key.startswith("team/logs/")
-        stored = s3.boto3().get_object(Bucket="audit-records", Key=item.audit_object_key)["Body"].read()
-        assert json.loads(stored)["requestId"] == request_id
-        assert hashlib.sha256(stored).hexdigest() == item.audit_object_sha256
+def test_records_go_to_an_s3_bucket_and_the_shipper_fills_the_embedded_index(serve, local_aws):
+    s3 = LocalS3(local_aws.endpoint)
+    s3.new_bucket("audit-records")
+    served = serve(
+        AUDIT_BUCKET="audit-records",
+        AUDIT_PREFIX="team/logs",
+        AUDIT_INDEX_WRITER="shipper",
+        AWS_ENDPOINT_URL=s3.endpoint,
+        AWS_REGION="us-east-1",
+        AWS_ACCESS_KEY_ID="test",
+        AWS_SECRET_ACCESS_KEY="test",
+    ).ready()
+    request_id = served.call()[1]
+    (item,) = eventually(lambda: served.items(request_id))
+    assert item.audit_object_key.startswith("team/logs/")
+    stored = s3.boto3().get_object(Bucket="audit-records", Key=item.audit_object_key)["Body"].read()
+    assert json.loads(stored)["requestId"] == request_id
+    assert hashlib.sha256(stored).hexdigest() == item.audit_object_sha256
 
 
 def test_everything_written_is_for_its_owner_alone(serve):

@@ -1,13 +1,15 @@
 """What ``doctor --aws`` says of parts that are set wrongly, each made so on a local AWS; the chain's test has them right."""
 
+import io
 import json
+import zipfile
 from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 from llm_audit.cli.main import main
-from llm_audit.deploy import check_chain, check_ingest, check_storage
+from llm_audit.deploy import check_chain, check_ingest, check_queue, check_storage
 from llm_audit.deploy.errors import DeployError, WrongUsageError
 from llm_audit.deploy.findings import looked_at
 from llm_audit.deploy.target import Named, Target, find_target
@@ -95,6 +97,61 @@ def test_a_bucket_that_tells_nobody_is_a_problem_and_one_that_tells_of_other_key
     ]
     tell("logs/")
     assert problems(check_ingest.notification, target) == []
+
+
+@pytest.fixture
+def reading_function(aws, name):
+    """A function, a queue that the bucket could tell, and its dead letters; the function does not read it yet."""
+    with zipfile.ZipFile(code := io.BytesIO(), "w") as archive:
+        archive.writestr("handler.py", "def lambda_handler(event, context):\n    return {}\n")
+    aws.functions.create_function(
+        FunctionName=name,
+        Runtime="python3.12",
+        Role=f"arn:aws:iam::{aws.account}:role/any",
+        Handler="handler.lambda_handler",
+        Timeout=60,
+        Code={"ZipFile": code.getvalue()},
+    )
+    url = aws.sqs.create_queue(QueueName=name)["QueueUrl"]
+    aws.sqs.create_queue(QueueName=f"{name}-dlq")
+    return url, f"arn:aws:sqs:{aws.region}:{aws.account}:{name}"
+
+
+def test_a_queue_that_nobody_reads_is_a_problem_and_no_queue_is_none(
+    target, aws, name, bare_bucket, reading_function
+):
+    assert list(looked_at(check_queue.queue, target)) == []
+    told = {"QueueArn": reading_function[1], "Events": ["s3:ObjectCreated:Put"]}
+    aws.s3.put_bucket_notification_configuration(
+        Bucket=bare_bucket, NotificationConfiguration={"QueueConfigurations": [told]}
+    )
+    (said,) = problems(check_queue.queue, target)
+    assert said == f"{name} does not take from {name}, which {name} tells of new records"
+
+
+def test_a_mapping_without_partial_answers_and_a_queue_without_an_end_are_problems_until_they_are_mended(
+    target, aws, name, bare_bucket, reading_function
+):
+    url, arn = reading_function
+    mapping = aws.functions.create_event_source_mapping(FunctionName=name, EventSourceArn=arn)["UUID"]
+    assert problems(check_queue.queue, target) == [
+        f"a message of {name} that fails is deleted as if it were done",
+        f"what fails again and again goes from {name} to nowhere",
+        f"a message of {name} stays hidden for 30 s while the function has it, which may take 60 s",
+    ]
+    aws.functions.update_event_source_mapping(UUID=mapping, FunctionResponseTypes=["ReportBatchItemFailures"])
+    redrive = json.dumps({"deadLetterTargetArn": f"{arn}-dlq", "maxReceiveCount": "5"})
+    aws.sqs.set_queue_attributes(
+        QueueUrl=url, Attributes={"RedrivePolicy": redrive, "VisibilityTimeout": "360"}
+    )
+    assert problems(check_queue.queue, target) == []
+    assert [finding.what for finding in check_queue.queue(target)][1:3] == [
+        f"a message of {name} that fails comes again, alone",
+        f"what fails again and again goes from {name} to {name}-dlq",
+    ]
+    aws.functions.update_event_source_mapping(UUID=mapping, Enabled=False)
+    (said,) = problems(check_queue.queue, target)
+    assert said.startswith(f"the function takes from {name}: Disabl")
 
 
 def test_dead_letters_are_counted_and_their_absence_is_well(target, aws, name):

@@ -11,10 +11,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from aws_account import ACCOUNT, REGION, account, aws_command
+from aws_command import aws_command
 from cli.served import free_port
 from cli.waiting import eventually
 from docs.walkthrough import checkout, commands, container, role_environ, with_zip
+from local_aws import ACCOUNT, REGION, inherited, running_aws
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/deploy.md").read_text()
@@ -45,7 +46,7 @@ def filled(text, values):
 @pytest.fixture
 def aws(tmp_path):
     (tmp_path / "account").mkdir()
-    with account(tmp_path / "account", AUTH="true") as one:
+    with running_aws(tmp_path / "account", AUTH="true") as one:
         yield one
 
 
@@ -54,7 +55,7 @@ def shell(aws, tmp_path):
     folder = checkout(tmp_path / "checkout")
     with aws_command(tmp_path / "programs") as programs:
         with_zip(programs)
-        environ = aws.environ(PATH=f"{programs}:{os.environ['PATH']}")
+        environ = inherited() | aws.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
         with commands(folder, environ) as one:
             yield one
 

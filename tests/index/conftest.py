@@ -1,4 +1,4 @@
-"""One local DynamoDB for each test worker; every test has a table of its own."""
+"""The DynamoDB of the worker's local AWS; every test has a table of its own."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import os
 
 import pytest
 
-from local_dynamodb import KEYS, running_dynamodb
+from local_dynamodb import KEYS, LocalDynamoDB
+from local_s3 import LocalS3
 
 
 @pytest.fixture(scope="session")
-def dynamodb(tmp_path_factory):
+def dynamodb(local_aws):
     before = {name: os.environ.get(name) for name in KEYS}
     os.environ.update(KEYS)
-    with running_dynamodb(tmp_path_factory.mktemp("dynamodb") / "log") as server:
-        yield server
+    yield LocalDynamoDB(LocalS3(local_aws.endpoint))
     for name, value in before.items():
         if value is None:
             del os.environ[name]

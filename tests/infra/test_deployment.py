@@ -15,8 +15,8 @@ import zipfile
 import pytest
 from botocore.exceptions import ClientError
 
-from aws_account import ACCOUNT, REGION, account
 from infra_templates import FOLDER, main_defaults, template_names
+from local_aws import ACCOUNT, REGION, running_aws
 
 STACK = "central-llm-audit"
 HALF = {
@@ -106,7 +106,7 @@ def check_gateway(aws, outputs):
 
 def test_the_half_without_a_model_server_comes_up_and_leaves_the_evidence_behind(tmp_path):
     function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:llm-audit-ingest"
-    with account(tmp_path) as aws:
+    with running_aws(tmp_path) as aws:
         outputs = deployed(aws, uploaded(aws) | HALF)
         check_storage(aws)
         check_gateway(aws, outputs)
@@ -130,7 +130,7 @@ def test_the_half_without_a_model_server_comes_up_and_leaves_the_evidence_behind
 
 def test_with_a_queue_in_between_the_bucket_tells_the_queue_and_batches_fail_in_part(tmp_path):
     queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:llm-audit-ingest"
-    with account(tmp_path) as aws:
+    with running_aws(tmp_path) as aws:
         without_gateway = {name: value for name, value in HALF.items() if name != "UpstreamUrl"}
         outputs = deployed(
             aws,
@@ -157,7 +157,7 @@ def test_with_a_queue_in_between_the_bucket_tells_the_queue_and_batches_fail_in_
 
 
 def test_a_model_server_without_a_place_is_refused_with_advice(tmp_path):
-    with account(tmp_path) as aws:
+    with running_aws(tmp_path) as aws:
         with pytest.raises(ClientError) as refused:
             deployed(aws, uploaded(aws))
         message = refused.value.response["Error"]["Message"]

@@ -7,13 +7,11 @@ The local AWS evaluates policies as AWS does for what is used here; it does not 
 import json
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from aws_account import ACCOUNT, REGION, account
 from infra_templates import PSEUDO, ROOT, load, main_defaults, resolved
+from local_aws import ACCOUNT, REGION, running_aws
 
 TASK = ROOT / "aws/policies/ecs-task-audit-writer.json"
 INLINE = ROOT / "infra/lambda/llm-audit-ingest/inline-policy.json"
@@ -69,7 +67,7 @@ def test_the_files_hold_no_account_but_the_placeholder():
 @pytest.fixture(scope="module")
 def enforcing(tmp_path_factory):
     """An account that enforces policies, with what the two policies speak of in it."""
-    with account(tmp_path_factory.mktemp("aws"), AUTH="true") as ours:
+    with running_aws(tmp_path_factory.mktemp("aws"), AUTH="true") as ours:
         s3 = ours.client("s3")
         for bucket in ("central-llm-audit", "central-llm-audit-raw"):
             s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -99,13 +97,8 @@ def acting(enforcing):
             PolicyDocument=path.read_text().replace("<ACCOUNT_ID>", ACCOUNT),
         )
         key = iam.create_access_key(UserName=path.stem)["AccessKey"]
-        return lambda service: boto3.client(
-            service,
-            endpoint_url=enforcing.endpoint,
-            region_name=REGION,
-            aws_access_key_id=key["AccessKeyId"],
-            aws_secret_access_key=key["SecretAccessKey"],
-            config=Config(retries={"max_attempts": 0}),
+        return lambda service: enforcing.client(
+            service, key=key["AccessKeyId"], secret=key["SecretAccessKey"]
         )
 
     return {path: act_under(path) for path in (TASK, INLINE)}

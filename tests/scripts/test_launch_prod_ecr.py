@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from aws_account import account, aws_command
+from aws_command import aws_command
+from local_aws import inherited
 from stand_ins import StandIns
 
 ROOT = Path(__file__).parents[2]
@@ -209,16 +210,16 @@ def test_the_journal_of_an_instance_that_is_gone_is_attached_to_the_new_one(clou
     assert ["aws", "--region", "eu-central-1", *attach, "--device", "/dev/sdj"] in cloud.commands()
 
 
-def test_an_instance_is_launched_in_the_local_ec2(tmp_path):
-    with account(tmp_path) as aws, aws_command(tmp_path / "bin") as programs:
-        ec2, iam = aws.client("ec2"), aws.client("iam")
+def test_an_instance_is_launched_in_the_local_ec2(tmp_path, local_aws):
+    with aws_command(tmp_path / "bin") as programs:
+        ec2, iam = local_aws.client("ec2"), local_aws.client("iam")
         iam.create_instance_profile(InstanceProfileName="llm-audit-node")
         subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
         group = ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]
         options = NEEDED | {"--subnet": subnet, "--security-group": group, "--ami": "ami-0c2023a1b2c3d4e5f"}
         ran = subprocess.run(
             [SCRIPT, *(word for option in options.items() for word in option)],
-            env=aws.environ(PATH=f"{programs}:{os.environ['PATH']}"),
+            env=inherited() | local_aws.environ | {"PATH": f"{programs}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
             check=False,

@@ -6,13 +6,12 @@ import pytest
 
 from llm_audit.store.folder import FolderStore
 from llm_audit.store.s3 import S3Objects
-from local_s3 import running_s3
+from local_s3 import LocalS3
 
 
 @pytest.fixture(scope="session")
-def s3(tmp_path_factory):
-    with running_s3(tmp_path_factory.mktemp("ministack") / "log") as server:
-        yield server
+def s3(local_aws):
+    return LocalS3(local_aws.endpoint)
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -16,10 +16,8 @@ _PUT = ("s3:ObjectCreated:*", "s3:ObjectCreated:Put")
 
 def notification(target: Target) -> Iterator[Finding]:
     """Check that the bucket tells of new records, once, and is allowed to."""
-    found: Any = target.aws.s3.get_bucket_notification_configuration(Bucket=target.bucket)
-    told = [*found.get("LambdaFunctionConfigurations", []), *found.get("QueueConfigurations", [])]
-    ours = [one for one in told if set(one.get("Events", [])) & set(_PUT) and _is_for(one, target.prefix)]
-    if not ours and "EventBridgeConfiguration" in found:
+    ours = told_of_new_records(target)
+    if not ours and "EventBridgeConfiguration" in _notifications(target):
         yield Finding(True, f"{target.bucket} tells EventBridge of new records; its rules are not looked at")
         return
     if not ours:
@@ -36,6 +34,17 @@ def notification(target: Target) -> Iterator[Finding]:
             yield Finding(True, f"{words}; the function skips what is no record")
     if any(name.split(":")[2] == "lambda" for name in names):
         yield from _invocation(target)
+
+
+def told_of_new_records(target: Target) -> list[dict[str, Any]]:
+    """Give those of the bucket's notifications, to functions and queues, that tell of new records."""
+    found = _notifications(target)
+    told = [*found.get("LambdaFunctionConfigurations", []), *found.get("QueueConfigurations", [])]
+    return [one for one in told if set(one.get("Events", [])) & set(_PUT) and _is_for(one, target.prefix)]
+
+
+def _notifications(target: Target) -> Any:
+    return target.aws.s3.get_bucket_notification_configuration(Bucket=target.bucket)
 
 
 def _is_for(configuration: dict[str, Any], prefix: str) -> bool:
@@ -79,8 +88,9 @@ def function(target: Target) -> Iterator[Finding]:
     )
     dead = found.get("DeadLetterConfig") or {}
     advice = f"{_DEPLOY}: without it an event that fails three times is lost (`llm-audit reconcile` finds it)"
-    is_kept = bool(dead.get("TargetArn")) or _is_queued(target)
-    yield Finding(is_kept, f"what it cannot ingest goes to {dead.get('TargetArn') or 'nowhere'}", advice)
+    if dead.get("TargetArn") or not _is_queued(target):  # a queue in front keeps what fails: see check_queue
+        words = f"what it cannot ingest goes to {dead.get('TargetArn') or 'nowhere'}"
+        yield Finding(bool(dead.get("TargetArn")), words, advice)
     timeout = found.get("Timeout", 3)
     yield Finding(timeout >= 30, f"it may take {timeout} s", "set 60 s: a large record takes its time")
     is_current = found.get("CodeSha256") == target.expected_code
@@ -121,7 +131,8 @@ def permissions(target: Target) -> Iterator[Finding]:
             raise
         decision = result["EvalDecision"]
         words = f"the function's role {'may' if decision == 'allowed' else 'may not'} {action} on {resource}"
-        advice = f"{_DEPLOY} ({decision}: infra/lambda/llm-audit-ingest/inline-policy.json has what it needs)"
+        needs = "infra/lambda/llm-audit-ingest/inline-policy.json has what it needs, once <ACCOUNT_ID> is filled in"
+        advice = f"{_DEPLOY} ({decision}: {needs})"
         yield Finding(decision == "allowed", words, advice)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from llm_audit.deploy import check_chain, check_ingest, check_storage
+from llm_audit.deploy import check_chain, check_ingest, check_queue, check_storage
 from llm_audit.deploy.findings import Check, Finding, looked_at
 from llm_audit.deploy.target import Target
 
 READING: tuple[Check, ...] = (
     *(check_storage.identity, check_storage.stack, check_storage.bucket, check_storage.table),
-    *(check_ingest.notification, check_ingest.function, check_ingest.permissions),
+    *(check_ingest.notification, check_queue.queue, check_ingest.function, check_ingest.permissions),
     *(check_ingest.dead_letters, check_ingest.alarms, check_chain.enforcement),
 )
 

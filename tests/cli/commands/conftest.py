@@ -1,5 +1,5 @@
 """What a local AWS gives to this folder's tests."""
 
-from aws_fixtures import aws, local, name, template
+from aws_fixtures import aws, name, template
 
-__all__ = ["aws", "local", "name", "template"]
+__all__ = ["aws", "name", "template"]

@@ -22,7 +22,8 @@ from llm_audit.cli.main import main
 from llm_audit.index.dynamodb_items import item_of
 from llm_audit.record.encoding import encode_record
 from llm_audit.record.schema import Outcome
-from local_dynamodb import KEYS, REGION, LocalDynamoDB, running_dynamodb
+from local_dynamodb import KEYS, REGION, LocalDynamoDB
+from local_s3 import LocalS3
 
 V4 = "0d8f7a52-7c1e-4b8f-9d53-3f1d2c4b5a69"
 
@@ -74,9 +75,8 @@ class Cloud:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with running_dynamodb(tmp_path_factory.mktemp("cloud") / "log") as one:
-        yield one
+def server(local_aws):
+    return LocalDynamoDB(LocalS3(local_aws.endpoint))
 
 
 @pytest.fixture

@@ -8,19 +8,19 @@ import pytest
 
 from calls import key_of, record, request_id
 from llm_audit.record.encoding import encode_record
-from local_s3 import running_s3
+from local_s3 import LocalS3
 from recorded import Recorded
 
 
 @pytest.fixture(scope="module")
-def bucket(tmp_path_factory):
-    with running_s3(tmp_path_factory.mktemp("s3") / "log") as server:
-        client = server.boto3()
-        client.create_bucket(Bucket="audit-reading")
-        for number in range(3):
-            one = record(number)
-            client.put_object(Bucket="audit-reading", Key=key_of(one), Body=encode_record(one))
-        yield server
+def bucket(local_aws):
+    server = LocalS3(local_aws.endpoint)
+    client = server.boto3()
+    client.create_bucket(Bucket="audit-reading")
+    for number in range(3):
+        one = record(number)
+        client.put_object(Bucket="audit-reading", Key=key_of(one), Body=encode_record(one))
+    return server
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from llm_audit.index.dynamodb import DynamoIndex
 from llm_audit.index.schema import ItemSettings, item_from_document
 from llm_audit.record.encoding import document, encode_record, sha256_hex
 from llm_audit.record.schema import WriterPosition
-from local_dynamodb import KEYS, REGION, LocalDynamoDB, running_dynamodb
+from local_dynamodb import KEYS, REGION, LocalDynamoDB
+from local_s3 import LocalS3
 
 WRITER = "w-0000000a"
 LAMBDA = {"STATUS_SHARDS": "3", "RETENTION_DAYS": "400", "MAX_PREVIEW_CHARS": "5"}
@@ -59,9 +60,8 @@ class Cloud:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with running_dynamodb(tmp_path_factory.mktemp("cloud") / "log") as one:
-        yield one
+def server(local_aws):
+    return LocalDynamoDB(LocalS3(local_aws.endpoint))
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from calls import key_of, record, request_id
 from llm_audit.cli.main import main
 from llm_audit.index.dynamodb_items import item_of
 from llm_audit.record.encoding import encode_record
-from local_lambda import ARTIFACTS, REGION, Chain, eventually
+from local_aws import REGION
+from local_lambda import ARTIFACTS, Chain, eventually, new_chain
 
 pytestmark = pytest.mark.timeout(
     300
@@ -59,8 +60,8 @@ def redrive(chain: Chain, *options: str):
     return CliRunner().invoke(main, ["lambda", "redrive", *places, *options], env=environment)
 
 
-def test_objects_become_items_with_their_keys_decoded_and_what_fails_is_redriven_once_it_is_mended(aws):
-    chain = aws.new_chain()
+def test_objects_become_items_with_their_keys_decoded_and_what_fails_is_redriven_once_it_is_mended(local_aws):
+    chain = new_chain(local_aws)
     chain.notify_directly()
     strange = "a b+c é\U0001f600"
     chain.put(key_of(record(1)), data(1))
@@ -88,8 +89,8 @@ def test_objects_become_items_with_their_keys_decoded_and_what_fails_is_redriven
     assert item_of(named).latency_ms == 120
 
 
-def test_through_a_queue_only_the_messages_that_failed_come_again_and_are_dead_letters_at_last(aws):
-    chain = aws.new_chain()
+def test_through_a_queue_only_the_messages_that_failed_come_again_and_are_dead_letters_at_last(local_aws):
+    chain = new_chain(local_aws)
     chain.notify_through_a_queue()
     chain.put(key_of(record(3)), poison(3))
     for number in (1, 2):
@@ -104,10 +105,10 @@ def test_through_a_queue_only_the_messages_that_failed_come_again_and_are_dead_l
     assert chain.stems() == stems(1, 2, 3)
 
 
-def test_amazons_dead_letter_is_the_event_itself_and_what_is_no_event_stays(aws):
-    chain = aws.new_chain()
+def test_amazons_dead_letter_is_the_event_itself_and_what_is_no_event_stays(local_aws):
+    chain = new_chain(local_aws)
     chain.put(key_of(record(1)), data(1))
-    sqs = aws.client("sqs")
+    sqs = local_aws.client("sqs")
     for body in ("no event", json.dumps(event(chain, key_of(record(1))))):
         sqs.send_message(QueueUrl=chain.dead_letters, MessageBody=body)
     done = redrive(chain)
@@ -116,8 +117,8 @@ def test_amazons_dead_letter_is_the_event_itself_and_what_is_no_event_stays(aws)
     assert chain.stems() == stems(1)
 
 
-def test_events_twice_reversed_and_of_deleted_objects_leave_the_same_table(aws):
-    chain = aws.new_chain()
+def test_events_twice_reversed_and_of_deleted_objects_leave_the_same_table(local_aws):
+    chain = new_chain(local_aws)
     keys = [key_of(record(number)) for number in range(4)]
     for number, key in enumerate(keys):
         chain.put(
@@ -143,8 +144,8 @@ def test_events_twice_reversed_and_of_deleted_objects_leave_the_same_table(aws):
     assert [int(row["latencyMs"]["N"]) for row in found["Items"]] == [5, 7, 99, 1000]
 
 
-def test_an_event_with_one_failure_is_worked_through_and_then_raised(aws):
-    chain = aws.new_chain()
+def test_an_event_with_one_failure_is_worked_through_and_then_raised(local_aws):
+    chain = new_chain(local_aws)
     chain.put(key_of(record(1)), poison(1))
     chain.put(key_of(record(2)), data(2))
     answer, error = chain.invoke(event(chain, key_of(record(1)), key_of(record(2))))
@@ -153,11 +154,11 @@ def test_an_event_with_one_failure_is_worked_through_and_then_raised(aws):
     assert chain.stems() == stems(2)
 
 
-def test_a_zip_of_handler_py_alone_works_with_previews_up_to_what_an_item_holds(aws, tmp_path):
+def test_a_zip_of_handler_py_alone_works_with_previews_up_to_what_an_item_holds(local_aws, tmp_path):
     subprocess.run(["zip", "-q", "-j", tmp_path / "dist.zip", ARTIFACTS / "handler.py"], check=True)
     with zipfile.ZipFile(tmp_path / "dist.zip") as file:
         assert file.namelist() == ["handler.py"]
-    chain = aws.new_chain((tmp_path / "dist.zip").read_bytes())
+    chain = new_chain(local_aws, (tmp_path / "dist.zip").read_bytes())
     chain.configure(MAX_PREVIEW_CHARS="400000", STATUS_SHARDS="4", RETENTION_DAYS="30")
     chain.put(
         key_of(record(1)), data(1, prompt_preview="p" * 300_000, response_preview="\U0001f600" * 60_000)
@@ -176,10 +177,10 @@ def test_a_zip_of_handler_py_alone_works_with_previews_up_to_what_an_item_holds(
     assert int(small["expiresAt"]["N"]) == 1_795_521_600 + 30 * 86_400
 
 
-def test_the_raw_archive_gets_a_copy_of_each_document_and_of_nothing_else(aws):
-    chain = aws.new_chain()
+def test_the_raw_archive_gets_a_copy_of_each_document_and_of_nothing_else(local_aws):
+    chain = new_chain(local_aws)
     archive = f"{chain.bucket}-raw"
-    s3 = aws.client("s3")
+    s3 = local_aws.client("s3")
     s3.create_bucket(Bucket=archive, CreateBucketConfiguration={"LocationConstraint": REGION})
     chain.configure(RAW_ARCHIVE_BUCKET=archive)
     key = "logs/2026/11/24/a b+ü.json"
@@ -198,21 +199,23 @@ def test_the_raw_archive_gets_a_copy_of_each_document_and_of_nothing_else(aws):
     assert chain.rows()[0]["auditBucket"]["S"] == chain.bucket
 
 
-def test_wrong_settings_stop_the_function_with_what_is_allowed(aws):
-    chain = aws.new_chain()
+def test_wrong_settings_stop_the_function_with_what_is_allowed(local_aws):
+    chain = new_chain(local_aws)
     chain.configure(MAX_PREVIEW_CHARS="many")
     answer, error = chain.invoke({})
     assert error
     assert "MAX_PREVIEW_CHARS is 'many', expected a whole number from 0 to 400000" in json.dumps(answer)
 
 
-def test_no_word_of_a_call_and_no_caller_is_in_the_functions_log(aws):
-    chain = aws.new_chain()
-    words = ("prompt-words", "reply-words", "caller-name", "user-name", "model-name")
+def test_no_word_of_a_call_and_no_caller_is_in_the_functions_log(local_aws):
+    chain = new_chain(local_aws)
+    words = ("zebra-prompt-words", "zebra-reply-words", "zebra-caller", "zebra-user", "zebra-model")
     changes = dict(zip(("prompt_preview", "response_preview", "source", "user"), words, strict=False))
     chain.put(key_of(record(1)), data(1, **changes))
-    chain.put(key_of(record(2)), poison(2).replace(b'"billing"', b'"caller-name"'))
-    chain.put("logs/2026/11/24/x.json", b'{"schemaVersion": "model-name", "requestId": "prompt-words"}')
+    chain.put(key_of(record(2)), poison(2).replace(b'"billing"', b'"zebra-caller"'))
+    chain.put(
+        "logs/2026/11/24/x.json", b'{"schemaVersion": "zebra-model", "requestId": "zebra-prompt-words"}'
+    )
     function, said = chain.aws.client("lambda"), ""
     for key in (key_of(record(1)), key_of(record(2)), "logs/2026/11/24/x.json"):
         payload = json.dumps(event(chain, key)).encode()

@@ -12,7 +12,8 @@ import pytest
 
 from calls import key_of, record, request_id
 from llm_audit.record.encoding import encode_record
-from local_lambda import ACCOUNT, ARTIFACTS, REGION, Chain, eventually, running_aws
+from local_aws import ACCOUNT, REGION, running_aws
+from local_lambda import ARTIFACTS, Chain, eventually, named_chain
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -32,12 +33,12 @@ def policy(without: str | None = None) -> str:
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
     """Section 5 with the document's own names, so that the policy fits as it is."""
-    with running_aws(tmp_path_factory.mktemp("auth") / "log", AUTH="true") as aws:
+    with running_aws(tmp_path_factory.mktemp("auth"), AUTH="true") as aws:
         iam = aws.client("iam")
         trust = (ARTIFACTS / "trust-policy.json").read_text(encoding="utf-8")
         iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=trust)
-        made = aws.named_chain(
-            "central-llm-audit", "CentralLLMAudit", "llm-audit-ingest", "llm-audit-dlq", role=ROLE
+        made = named_chain(
+            aws, "central-llm-audit", "CentralLLMAudit", "llm-audit-ingest", "llm-audit-dlq", role=ROLE
         )
         s3 = aws.client("s3")
         s3.create_bucket(Bucket=ARCHIVE, CreateBucketConfiguration={"LocationConstraint": REGION})
