@@ -93,6 +93,7 @@ format: $(VENV)/dev-installed ## Let ruff format and mend what it can.
 
 docs: $(VENV)/dev-installed ## Write the documents that are generated from the code.
 	$(BIN)/python -m llm_audit.cli.documents
+	$(BIN)/python bench/scale.py --write
 
 lock: ## Renew the lock files (hashes, no registry address).
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
