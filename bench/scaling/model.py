@@ -261,8 +261,15 @@ def month(rate: float, call: CallSize, setup: Setup, prices: PriceList, inputs: 
 
 def cores(rate: float, inputs: Inputs, *, streamed: bool = False) -> float:
     """Processors that proxy and shipper keep wholly busy at so many calls a second."""
-    proxy = inputs["proxy_us_stream"] if streamed else inputs["proxy_us_call"]
-    return rate * (proxy + inputs["shipper_us"]) / MILLION
+    return rate * (_proxy_us(inputs, streamed=streamed) + _shipper_us(inputs, streamed=streamed)) / MILLION
+
+
+def _proxy_us(inputs: Inputs, *, streamed: bool) -> float:
+    return inputs["proxy_us_stream"] if streamed else inputs["proxy_us_call"]
+
+
+def _shipper_us(inputs: Inputs, *, streamed: bool) -> float:
+    return inputs["shipper_us"] + (inputs["shipper_us_stream_more"] if streamed else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,9 +295,8 @@ class Node:
 
 def node(rate: float, call: CallSize, prices: PriceList, inputs: Inputs, *, streamed: bool = False) -> Node:
     """Give workers, machines, disk and network for so many calls a second."""
-    proxy = inputs["proxy_us_stream"] if streamed else inputs["proxy_us_call"]
-    workers = math.ceil(rate * proxy / MILLION / inputs["busy"])
-    nodes = math.ceil(rate * inputs["shipper_us"] / MILLION / inputs["busy"])
+    workers = math.ceil(rate * _proxy_us(inputs, streamed=streamed) / MILLION / inputs["busy"])
+    nodes = math.ceil(rate / one_node_rate(inputs, streamed=streamed))
     journal = rate * call.journal
     busy, open_calls = cores(rate, inputs, streamed=streamed), rate * inputs["call_s"]
     return Node(
@@ -307,9 +313,9 @@ def node(rate: float, call: CallSize, prices: PriceList, inputs: Inputs, *, stre
     )
 
 
-def one_node_rate(inputs: Inputs) -> float:
+def one_node_rate(inputs: Inputs, *, streamed: bool = False) -> float:
     """Give the calls a second that one machine is planned for: its one shipper's, since workers can be added and it cannot."""
-    return inputs["busy"] * MILLION / inputs["shipper_us"]
+    return inputs["busy"] * MILLION / _shipper_us(inputs, streamed=streamed)
 
 
 def archive_after_90_days(call: CallSize, prices: PriceList, days: int, *, forced: bool = False) -> float:

@@ -115,8 +115,10 @@ def _doors(inputs: Inputs) -> Iterator[Reach]:
         moves=True,
     )
     yield Reach(
-        "one node's shipper", one_node_rate(inputs), f"{inputs['shipper_us']:,.0f} µs a record, one process, "
-        f"planned {inputs['busy']:.0%} busy", "another node; more workers do not move it", moves=True,
+        "one node's shipper", one_node_rate(inputs),
+        f"{inputs['shipper_us']:,.0f} µs a record, one process, planned {inputs['busy']:.0%} busy; "
+        f"streams of 100 events: {one_node_rate(inputs, streamed=True):,.0f}",
+        "another node; more workers do not move it", moves=True,
     )  # fmt: skip
     yield Reach(
         "SQLite, where it is the index", inputs["sqlite_objects_s"], "one writer: the shipper's own process pays for it",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,16 +73,19 @@ class CallSize:
         return self.request + self.response
 
 
+def made_captures() -> dict[str, tuple[str, Capture]]:
+    """Give the calls that the page reckons with: by name, what each is and the exchange itself."""
+    return {
+        "typical": ("a chat call of 2.5 KB, question and answer together", _worded("chat-nonstream", 1_100, 620)),
+        "long": ("a prompt of 8 KB, an answer of 3 KB: both previews are full", _worded("chat-nonstream", 8_000, 2_300)),
+        "stream": (f"the typical call, streamed in {EVENTS} events", _streamed(1_100, 620)),
+        "context": ("a prompt of 200 KB (documents, or a long history), the typical answer", _worded("chat-nonstream", 200_000, 620)),
+    }  # fmt: skip
+
+
 def made_calls() -> dict[str, CallSize]:
-    """Give the calls that the page reckons with, by name."""
-    typical = _worded("chat-nonstream", prompt=1_100, answer=620)
-    calls = (
-        _measured("typical", "a chat call of 2.5 KB, question and answer together", typical),
-        _measured("long", "a prompt of 8 KB, an answer of 3 KB: both previews are full", _worded("chat-nonstream", 8_000, 2_300)),
-        _measured("stream", f"the typical call, streamed in {EVENTS} events", _streamed(prompt=1_100, answer=620)),
-        _measured("context", "a prompt of 200 KB (documents, or a long history), the typical answer", _worded("chat-nonstream", 200_000, 620)),
-    )  # fmt: skip
-    return {call.name: call for call in calls}
+    """Give the sizes of those calls, by name."""
+    return {name: _measured(name, what, source) for name, (what, source) in made_captures().items()}
 
 
 def captured_calls() -> tuple[CallSize, ...]:
@@ -92,7 +95,7 @@ def captured_calls() -> tuple[CallSize, ...]:
 
 def typical_record(count: int) -> Iterator[tuple[str, bytes]]:
     """Give so many objects of the typical call, each with its key, for a benchmark to put."""
-    exchange = _through_the_gateway(exchange_of(_worded("chat-nonstream", prompt=1_100, answer=620)))
+    exchange = as_journaled(made_captures()["typical"][1])
     request = exchange.request
     assert request is not None
     for number in range(count):
@@ -103,8 +106,7 @@ def typical_record(count: int) -> Iterator[tuple[str, bytes]]:
 
 def _measured(name: str, what: str, source: Capture) -> CallSize:
     assert source.response is not None
-    pieces = _pieces(source.response)
-    exchange = _through_the_gateway(_arriving(exchange_of(source), pieces))
+    exchange = as_journaled(source)
     built = build(exchange, "ab" * 32)
     document = json.loads(built.data)
     items = {
@@ -123,17 +125,20 @@ def _measured(name: str, what: str, source: Capture) -> CallSize:
         what=what,
         request=len(source.request.body),
         response=len(source.response.body),
-        journal=_journal_bytes(exchange, pieces),
+        journal=_journal_bytes(exchange),
         object=len(built.data),
         item=items,
     )
 
 
-def _arriving(exchange: EndedExchange, pieces: Sequence[bytes]) -> EndedExchange:
-    """Give the exchange with its reply in these pieces, ten milliseconds apart."""
+def as_journaled(source: Capture) -> EndedExchange:
+    """Give an exchange as the shipper reads it: through the gateway, a stream's events ten milliseconds apart."""
+    assert source.response is not None
+    exchange = _through_the_gateway(exchange_of(source))
     first = exchange.chunks[0].mono_ns
+    pieces = enumerate(_pieces(source.response))
     return exchange._replace(
-        chunks=tuple(Chunk(first + number * 10_000_000, piece) for number, piece in enumerate(pieces))
+        chunks=tuple(Chunk(first + number * 10_000_000, piece) for number, piece in pieces)
     )
 
 
@@ -156,9 +161,9 @@ def _through_the_gateway(exchange: EndedExchange) -> EndedExchange:
     )
 
 
-def _journal_bytes(exchange: EndedExchange, pieces: Sequence[bytes]) -> int:
-    """Write the exchange into a real journal, its reply arriving in these pieces; give the bytes of its frames."""
-    request, response = exchange.request, exchange.response
+def _journal_bytes(exchange: EndedExchange) -> int:
+    """Write the exchange into a real journal, chunk by chunk; give the bytes of its frames."""
+    request, response, pieces = exchange.request, exchange.response, [chunk.data for chunk in exchange.chunks]
     assert request is not None
     assert response is not None
     with tempfile.TemporaryDirectory() as folder:

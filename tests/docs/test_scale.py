@@ -47,7 +47,7 @@ CALL = CallSize(
 )
 """A call whose million objects are one GB, and whose item takes five write units."""
 FIGURES = {
-    "proxy_us_call": 100, "proxy_us_stream": 2_000, "shipper_us": 300, "streams_memory_mb": 40, "lambda_us_object": 5_000,
+    "proxy_us_call": 100, "proxy_us_stream": 2_000, "shipper_us": 300, "shipper_us_stream_more": 500, "streams_memory_mb": 40, "lambda_us_object": 5_000,
     "lambda_us_invocation": 0, "sqlite_objects_s": 3_000, "busy": 0.6, "call_s": 5, "lambda_wait_ms": 25,
     "lambda_overhead_ms": 2, "lambda_memory_mb": 1769, "lambda_log_bytes": 0, "gateway_log_bytes": 0,
     "access_log_bytes": 0, "kms_share": 0.01,
@@ -131,7 +131,9 @@ def test_an_outage_may_last_until_the_journals_of_all_nodes_are_full() -> None:
     assert one.outage_hours_10 == pytest.approx(10 * 2**30 / 4_000_000 / 3600)
     assert many.outage_hours_10 == pytest.approx(one.outage_hours_10 / 2)
     assert one.cores == pytest.approx(0.4)
-    assert node(1_000, CALL, PriceList(), INPUTS, streamed=True).workers == 4
+    streams = node(1_000, CALL, PriceList(), INPUTS, streamed=True)
+    assert (streams.workers, streams.nodes) == (4, 2)
+    assert streams.cores == pytest.approx(2.8)
 
 
 def test_one_sources_calls_are_those_of_one_partition_whatever_is_set() -> None:
