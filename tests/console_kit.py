@@ -37,6 +37,7 @@ def setup_of(recorded, **changes):
         open_store=lambda: recorded.store,
         callers_url="http://127.0.0.1:8000",
         version="0.1.0",
+        journal_limit_bytes=64 * 2**20,
     )
     return replace(plain, **changes)
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from llm_audit.console.console import Console, LoginNeededError, RefusedError, redirect
 from llm_audit.console.guard import Guard
-from llm_audit.console.pages import call, calls, login
+from llm_audit.console.pages import access, call, calls, login, overview, pipeline, users
 from llm_audit.console.pages.problem import Problem
 from llm_audit.console.roles import Viewer
 from llm_audit.console.setup import ConsoleSetup
@@ -28,7 +28,7 @@ from llm_audit.store.objects import StoreError
 
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 
-_ROOMS = (login, calls, call)
+_ROOMS = (login, overview, calls, call, pipeline, access, users)
 """Each has ``routes(console)``."""
 
 
@@ -47,10 +47,6 @@ def create_app(setup: ConsoleSetup, mounts: Mapping[str, ASGIApp] | None = None)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
     for path, other in (mounts or {}).items():
         app.mount(path, other)
-
-    @app.get("/")
-    def start() -> Response:
-        return redirect("/calls")
 
     for room in _ROOMS:
         app.include_router(room.routes(console))

@@ -68,6 +68,7 @@ class Console:
         self._templates = _environment()
         self._opening = threading.Lock()
         self._index: IndexReader | None = None
+        self._counted: IndexReader | None = None
         self._store: ObjectStore | None = None
 
     def index(self) -> IndexReader:
@@ -76,6 +77,13 @@ class Console:
             if self._index is None:
                 self._index = self.setup.open_index()
             return self._index
+
+    def index_for_counts(self) -> IndexReader:
+        """Give the index once more, for what takes long: a reader does one thing at a time, and pages must not wait."""
+        with self._opening:
+            if self._counted is None:
+                self._counted = self.setup.open_index()
+            return self._counted
 
     def store(self) -> ObjectStore:
         """Give the store. Raises StoreError."""
@@ -86,8 +94,9 @@ class Console:
 
     def close(self) -> None:
         """Let go of the index."""
-        if self._index is not None:
-            self._index.close()
+        for index in (self._index, self._counted):
+            if index is not None:
+                index.close()
 
     def viewer(self, request: Request) -> Viewer:
         """Give whoever asks: by the session's cookie, or as somebody on this machine, or nobody with any right."""

@@ -32,5 +32,6 @@ class ConsoleSetup:
     callers_url: str
     """Where callers reach the proxy, for commands to copy."""
     version: str
+    journal_limit_bytes: int
     is_whole: bool = True
     """Whether the index answers every filter (SQLite); a table's pages may show part."""

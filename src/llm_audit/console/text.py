@@ -51,6 +51,26 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def short_count(value: int | None) -> str:
+    """Give a large count in few characters: ``950``, ``12.3 k``, ``4.56 M``."""
+    if value is None:
+        return ""
+    size = float(value)
+    for unit in ("", " k", " M", " G"):
+        if size < 1000:
+            return f"{value}" if not unit else f"{size:.3g}{unit}"
+        size /= 1000
+    return f"{size:,.3g} T"
+
+
+def coded(text: str) -> Markup:
+    """Give words of ours with what stands between back-ticks as code."""
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        for number, part in enumerate(text.split("`"))
+    )
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "visible": visible,
     "time": time_tag,
@@ -59,4 +79,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "bytes": shown_bytes,
     "count": shown_count,
     "plural": plural,
+    "coded": coded,
+    "short": short_count,
 }

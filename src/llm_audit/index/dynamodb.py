@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from llm_audit.index.activity import Activity, activity_of_items
 from llm_audit.index.dynamodb_following import Following
 from llm_audit.index.dynamodb_items import MARKER_ID, Row, item_of, status_partitions
 from llm_audit.index.dynamodb_merge import Merge, Stream
@@ -141,10 +142,18 @@ class DynamoIndex:
 
     def tallies(self, selection: Selection, by: Grouping) -> Tallies:
         """Count the newest calls, as many as the budget lets it look at; ``partial`` where there are more."""
+        read = self._counted(selection)
+        return Tallies(tally_items(read.items, by), partial=read.resume_at is not None)
+
+    def activity(self, selection: Selection, slot_characters: int) -> Activity:
+        """Count the newest calls over time, as many as the budget lets it look at; see ``tallies``."""
+        read = self._counted(selection)
+        return activity_of_items(read.items, slot_characters, partial=read.resume_at is not None)
+
+    def _counted(self, selection: Selection) -> _Read:
         walk = walk_of(replace(selection, order=Order.NEWEST))
         needs_text = any(condition.comparison is Comparison.CONTAINS for condition in walk.conditions)
-        read = self._read(walk, names=() if needs_text else _COUNTED)
-        return Tallies(tally_items(read.items, by), partial=read.resume_at is not None)
+        return self._read(walk, names=() if needs_text else _COUNTED)
 
     def items(self, since: str | None = None, until: str | None = None) -> Iterator[Item]:
         """Give every item of a range of time; see ``IndexReader``.

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from llm_audit.index.activity import Activity
 from llm_audit.index.errors import IndexDamagedError, IndexMissingError, IndexUnavailableError
 from llm_audit.index.schema import Item
 from llm_audit.index.selection import Selection
@@ -74,6 +75,9 @@ class IndexReader(Protocol):
 
     def tallies(self, selection: Selection, by: Grouping) -> Tallies:
         """Count the calls of a selection by group."""
+
+    def activity(self, selection: Selection, slot_characters: int) -> Activity:
+        """Count the calls of a selection over time; see ``activity`` for slots. Of SLOWEST nothing is heeded."""
 
     def items(self, since: str | None = None, until: str | None = None) -> Iterator[Item]:
         """Give every item whose call started from ``since`` on (inclusive) and before ``until``, in any order.

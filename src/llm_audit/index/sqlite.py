@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from llm_audit.index import sqlite_counts
+from llm_audit.index import sqlite_activity, sqlite_counts
+from llm_audit.index.activity import Activity
 from llm_audit.index.index import (
     Arrivals,
     IndexDamagedError,
@@ -120,6 +121,13 @@ class SqliteReader:
             candidates = plans(replace(selection, order=Order.NEWEST))
             plan = choose_plan(connection, candidates, otherwise=candidates[-1])
             return Tallies(sqlite_counts.count(connection, plan, by))
+
+    def activity(self, selection: Selection, slot_characters: int) -> Activity:
+        """Count over time, over one snapshot; see ``IndexReader``."""
+        with self._reading() as connection:
+            candidates = plans(replace(selection, order=Order.NEWEST))
+            plan = choose_plan(connection, candidates, otherwise=candidates[-1])
+            return sqlite_activity.activity(connection, plan, slot_characters)
 
     def items(self, since: str | None = None, until: str | None = None) -> Iterator[Item]:
         """Give every item of a range of time, oldest first; see ``IndexReader``."""

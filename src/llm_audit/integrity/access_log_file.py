@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -113,15 +113,27 @@ class AccessLog:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def newest(self, limit: int, before: int | None = None) -> list[Entry]:
-        """Give up to ``limit`` entries, newest first, with sequences below ``before``. Raises AccessLogError."""
+    def size(self) -> int:
+        """Give the log's bytes; 0 where there is none."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
+    def newest(
+        self,
+        limit: int,
+        before: int | None = None,
+        is_wanted: Callable[[Entry], bool] | None = None,
+    ) -> list[Entry]:
+        """Give up to ``limit`` wanted entries, newest first, with sequences below ``before``. Raises AccessLogError."""
         found: list[Entry] = []
         for line in self._lines_backwards():
             try:
                 entry = parse_line(line)
             except ValueError:
                 continue  # `faults` names it
-            if before is None or entry.sequence < before:
+            if (before is None or entry.sequence < before) and (is_wanted is None or is_wanted(entry)):
                 found.append(entry)
             if len(found) == limit:
                 break

@@ -55,6 +55,7 @@ def make_setup(settings: Settings, callers_url: str) -> ConsoleSetup:
         open_store=lambda: open_objects(settings),
         callers_url=callers_url,
         version=__version__,
+        journal_limit_bytes=settings.journal_max_bytes,
         is_whole=settings.index == "sqlite",
     )
 

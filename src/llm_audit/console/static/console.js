@@ -33,6 +33,8 @@ document.addEventListener("keydown", (event) => {
     const search = document.querySelector("[data-search]");
     if (search) {
       event.preventDefault();
+      const fold = search.closest("details");
+      if (fold) fold.open = true;
       search.focus();
       search.select();
     }
@@ -65,6 +67,12 @@ document.addEventListener("click", (event) => {
     );
   }
 });
+
+// On a phone the filters take a whole screen: they begin folded there, unless they are in use.
+for (const fold of document.querySelectorAll("[data-fold]")) {
+  const isUsed = [...fold.querySelectorAll("input:not([type=hidden]), select")].some((field) => field.value);
+  if (innerWidth <= 760 && !isUsed) fold.open = false;
+}
 
 // A page that nobody looks at asks nothing; one in which somebody selects text is left alone.
 document.addEventListener("htmx:beforeRequest", (event) => {
