@@ -11,9 +11,13 @@ from console_kit import HASH, PASSWORD
 from llm_audit.console.roles import Role
 from llm_audit.console.users import FILE_NAME, User, UserFile
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="there is no Chromium here: `make test` installs Debian's as root, where apt can"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        CHROMIUM is None,
+        reason="there is no Chromium here: `make test` installs Debian's as root, where apt can",
+    ),
+    pytest.mark.timeout(300),  # a browser and five processes, on a machine that may be busy
+]
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\x1b[31m \u202egnp.exe =HYPERLINK(1)"
 
@@ -91,6 +95,28 @@ def test_a_live_list_shows_a_call_that_was_made_just_now(served, browser):
         assert page.evaluate("document.activeElement.id") == focused
 
 
+def test_the_overview_draws_its_charts_and_refreshes_them(served, browser):
+    with window(browser, served.url) as page:
+        page.goto("/?since=15m")
+        page.wait_for_selector(".plot canvas")
+        calls = int(page.inner_text(".tiles dd >> nth=0"))
+        served.call("One more for the count")
+        eventually(lambda: int(page.inner_text(".tiles dd >> nth=0")) > calls)
+        assert page.locator(".plot canvas").count() == 3
+
+
+def test_an_admin_makes_a_user_who_then_logs_in(served, browser):
+    with window(browser, served.url) as page:
+        log_in(page, "adam", PASSWORD)
+        page.goto("/users")
+        page.fill("[name=name]", "bert")
+        page.click("text=Add")
+        password = page.inner_text("#password")
+        page.click("text=Log out")
+        log_in(page, "bert", password)
+        assert "bert" in page.inner_text(".who")
+
+
 def test_an_export_is_a_file(served, browser):
     with window(browser, served.url) as page:
         log_in(page, "anna", PASSWORD)
@@ -109,6 +135,12 @@ def test_every_page_fits_reads_well_and_is_accessible(served, browser, scheme):
         page.goto("/calls")
         looked_at(page, "calls-without-login", scheme)
         log_in(page, "adam", PASSWORD)
+        page.goto("/?since=1h")
+        page.wait_for_selector(".plot canvas")
+        looked_at(page, "overview", scheme)
+        for name in ("pipeline", "access", "users"):
+            page.goto(f"/{name}")
+            looked_at(page, name, scheme)
         page.goto("/calls?previews=1")
         looked_at(page, "calls", scheme)
         page.goto(f"/calls/{served.ids[2]}")

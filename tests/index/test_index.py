@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from calls import item, mixed_items, request_id
+from llm_audit.index.activity import activity_of_items
 from llm_audit.index.dynamodb import DynamoIndex
 from llm_audit.index.schema import keys
 from llm_audit.index.selection import Comparison, Condition, InvalidCursorError, Order, Selection
@@ -240,3 +241,26 @@ def test_every_item_of_a_range_of_time_comes(filled):
         wanted = expected(items, Selection(**bounds))
         assert sorted(index.items(**bounds), key=str) == sorted(wanted, key=str)
     assert list(index.items(until, since)) == []
+
+
+@pytest.mark.parametrize("characters", [10, 13, 15, 16])
+def test_activity_counts_the_selected_calls_over_time(filled, characters):
+    index, items = filled
+    times = sorted(one.started_at for one in items)
+    for selection in (
+        Selection(),
+        Selection(source="billing"),
+        Selection(since=times[40], until=times[-40]),
+        Selection(source="search", since=times[40]),
+        Selection(source="nobody"),
+    ):
+        wanted = [one for one in items if _is_in(one, selection)]
+        assert index.activity(selection, characters) == activity_of_items(wanted, characters)
+
+
+def _is_in(one, selection):
+    return (
+        selection.source in (None, one.source)
+        and (selection.since or "") <= one.started_at
+        and one.started_at < (selection.until or "~")
+    )

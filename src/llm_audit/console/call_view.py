@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -75,6 +75,16 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class WriterView:
+    """The record's place in its writer's chain."""
+
+    id: str | None
+    boot: int | None
+    sequence: int | None
+    previous_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class CallContent:
     """All that needs the right to content."""
 
@@ -85,8 +95,9 @@ class CallContent:
     request: Message
     response: Message | None
     checks: tuple[Check, ...]
-    writer: Mapping[str, Any]
-    usage: Mapping[str, Any]
+    writer: WriterView
+    cached_tokens: int | None
+    reasoning_tokens: int | None
     requested_model: str | None
     delivered_bytes: int | None
     curl: str | None
@@ -99,7 +110,7 @@ def content_of(
     """Read a document leniently: any member may be missing or strange."""
     said = transcript(document)
     request, response = _part(document, "request"), _part(document, "response")
-    error = _part(document, "error")
+    error, usage = _part(document, "error"), _part(document, "usage")
     return CallContent(
         asked=tuple(map(_turn, said.asked)),
         answered=tuple(map(_turn, said.answered)),
@@ -108,8 +119,9 @@ def content_of(
         request=_message(_request_line(request), request),
         response=_message(f"HTTP/1.1 {document.get('statusCode')}", response) if response else None,
         checks=tuple(_checks(found, request, response, predecessor)),
-        writer=_part(document, "writer"),
-        usage=_part(document, "usage"),
+        writer=_writer(_part(document, "writer")),
+        cached_tokens=_whole(usage.get("cachedInputTokens")),
+        reasoning_tokens=_whole(usage.get("reasoningTokens")),
         requested_model=_text(_part(document, "model").get("requested")),
         delivered_bytes=_whole(response.get("deliveredBytes")),
         curl=_curl(document, request, callers_url),
@@ -155,12 +167,8 @@ def _checks(
 
 def timeline_of(document: Mapping[str, Any]) -> Timeline | None:
     """Give the chunks' times as columns; None for a reply of one piece."""
-    runs = [
-        (run, 1) if isinstance(run, int) else (run[0], run[1])
-        for run in document.get("chunkTimesMs") or ()
-        if isinstance(run, int) or (isinstance(run, Sequence) and len(run) == 2)
-    ]
-    if len(runs) < 2 or not all(isinstance(at, int) and isinstance(count, int) for at, count in runs):
+    runs = list(_runs(document.get("chunkTimesMs")))
+    if len(runs) < 2:
         return None
     first, last = runs[0][0], max(at for at, _ in runs)
     end = max(last, 1)
@@ -183,6 +191,14 @@ def timeline_of(document: Mapping[str, Any]) -> Timeline | None:
     return Timeline(bars, sum(count for _, count in runs), first, last, max(pauses))
 
 
+def _runs(times: Any) -> Iterator[tuple[int, int]]:
+    """Give times and how many chunks came then; what is no time is left out."""
+    for run in times if isinstance(times, list) else ():
+        at, count = run if isinstance(run, list) and len(run) == 2 else (run, 1)
+        if _whole(at) is not None and _whole(count) is not None and at >= 0 and count > 0:
+            yield at, count
+
+
 def _request_line(request: Mapping[str, Any]) -> str:
     query = request.get("query")
     target = f"{request.get('path') or ''}{f'?{query}' if query else ''}"
@@ -200,6 +216,15 @@ def _message(start: str, part: Mapping[str, Any]) -> Message:
         body_bytes=_whole(part.get("bytes")) or 0,
         left_out=left_out,
         has_body=body is not None,
+    )
+
+
+def _writer(part: Mapping[str, Any]) -> WriterView:
+    return WriterView(
+        _text(part.get("id")),
+        _whole(part.get("boot")),
+        _whole(part.get("sequence")),
+        _text(part.get("previousSha256")),
     )
 
 
