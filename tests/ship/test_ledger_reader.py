@@ -76,3 +76,14 @@ def test_what_is_no_ledger_or_a_newer_one_is_refused_with_advice(tmp_path):
         newer.execute(f"PRAGMA user_version = {FORMAT_VERSION + 1}")
     with pytest.raises(LedgerError, match="use the llm-audit that wrote it"):
         LedgerReader(tmp_path / "newer")
+
+
+def test_it_knows_the_record_before_within_a_boot_and_across_boots(ledger, reader):
+    ledger.commit([record(4), record(5), record(7), record(0, boot=3), record(9, writer=B)], {}, 1000)
+
+    assert reader.before(A, 1, 5) == record(4)
+    assert reader.before(A, 1, 4) is None
+    assert reader.before(A, 1, 7) is None, "number 6 is missing, and 5 is not the one before"
+    assert reader.before(A, 3, 0) == record(7)
+    assert reader.before(A, 3, 2) is None
+    assert reader.before(B, 1, 9) is None

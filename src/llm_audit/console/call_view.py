@@ -105,7 +105,7 @@ class CallContent:
 
 
 def content_of(
-    found: FoundCall, document: Mapping[str, Any], callers_url: str, predecessor: Check | None = None
+    found: FoundCall, document: Mapping[str, Any], callers_url: str, chain: Check | None = None
 ) -> CallContent:
     """Read a document leniently: any member may be missing or strange."""
     said = transcript(document)
@@ -118,8 +118,8 @@ def content_of(
         timeline=timeline_of(document),
         request=_message(_request_line(request), request),
         response=_message(f"HTTP/1.1 {document.get('statusCode')}", response) if response else None,
-        checks=tuple(_checks(found, request, response, predecessor)),
-        writer=_writer(_part(document, "writer")),
+        checks=tuple(_checks(found, request, response, chain)),
+        writer=writer_of(document),
         cached_tokens=_whole(usage.get("cachedInputTokens")),
         reasoning_tokens=_whole(usage.get("reasoningTokens")),
         requested_model=_text(_part(document, "model").get("requested")),
@@ -137,7 +137,7 @@ def _turn(turn: Turn) -> TurnView:
 
 
 def _checks(
-    found: FoundCall, request: Mapping[str, Any], response: Mapping[str, Any], predecessor: Check | None
+    found: FoundCall, request: Mapping[str, Any], response: Mapping[str, Any], chain: Check | None
 ) -> Iterator[Check]:
     """Compute every digest anew, from the bytes that the store has just given."""
     digest = sha256_hex(found.data)
@@ -161,8 +161,25 @@ def _checks(
             yield Check(
                 f"{name} body", is_ok, f"SHA-256 {said} {'fits' if is_ok else 'DOES NOT FIT'} the body"
             )
-    if predecessor is not None:
-        yield predecessor
+    if chain is not None:
+        yield chain
+
+
+def chain_check(writer: WriterView, before: tuple[str, bytes] | None) -> Check:
+    """Hold the digest that a record names against the record before it, as the store has just given it.
+
+    ``before`` is that record's key and bytes; None where it is not at hand.
+    """
+    if writer.previous_sha256 is None:
+        return Check("Chain", None, "it is its writer's first record: it names none before it")
+    if before is None:
+        words = "the record before is not at hand: the shipper remembers where those of the last two days are"
+        return Check("Chain", None, words)
+    key, data = before
+    is_ok = sha256_hex(data) == writer.previous_sha256
+    return Check(
+        "Chain", is_ok, f"{key} {'has' if is_ok else 'DOES NOT HAVE'} the digest that this record names"
+    )
 
 
 def timeline_of(document: Mapping[str, Any]) -> Timeline | None:
@@ -219,7 +236,9 @@ def _message(start: str, part: Mapping[str, Any]) -> Message:
     )
 
 
-def _writer(part: Mapping[str, Any]) -> WriterView:
+def writer_of(document: Mapping[str, Any]) -> WriterView:
+    """Give a document's place in its chain."""
+    part = _part(document, "writer")
     return WriterView(
         _text(part.get("id")),
         _whole(part.get("boot")),

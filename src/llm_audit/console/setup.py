@@ -33,5 +33,7 @@ class ConsoleSetup:
     """Where callers reach the proxy, for commands to copy."""
     version: str
     journal_limit_bytes: int
+    key_before: Callable[[str, int, int], str | None] = lambda _writer, _boot, _sequence: None
+    """Gives the key of the record before one in its writer's chain (writer, boot, sequence); None where nobody knows it."""
     is_whole: bool = True
     """Whether the index answers every filter (SQLite); a table's pages may show part."""

@@ -72,6 +72,25 @@ class LedgerReader:
         """Tell whether a row speaks of this record now; old rows are forgotten."""
         return any(True for _ in self.sequences(writer, boot, sequence, sequence))
 
+    def before(self, writer: str, boot: int, sequence: int) -> StoredRecord | None:
+        """Give the record whose digest this one names: the one before it, or the last of its writer's boot before.
+
+        None where no row speaks of it (any more).
+        """
+        with self._errors():
+            row = self._db.execute(
+                "SELECT writer, boot, sequence, sha256, key, size FROM stored WHERE writer = ? AND (boot, sequence) < (?, ?) "
+                "ORDER BY boot DESC, sequence DESC LIMIT 1",
+                (writer, boot, sequence),
+            ).fetchone()
+        if row is None:
+            return None
+        found = StoredRecord(row[0], row[1], row[2], row[3].hex(), row[4], row[5])
+        is_next = (found.boot, found.sequence + 1) == (boot, sequence) or (
+            sequence == 0 and found.boot < boot
+        )
+        return found if is_next else None
+
     def is_behind_mark(self, writer: str, boot: int, sequence: int) -> bool:
         """Tell whether this record is one of those up to its writer's mark, which are all stored."""
         with self._errors():

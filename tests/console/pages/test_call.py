@@ -4,7 +4,8 @@ import pytest
 
 from calls import key_of, record, request_id
 from console_kit import Stage
-from llm_audit.record.encoding import sha256_hex
+from llm_audit.record.encoding import encode_record, sha256_hex
+from llm_audit.record.schema import WriterPosition
 
 CALL = f"/calls/{request_id(1)}"
 
@@ -131,3 +132,22 @@ def test_a_call_that_no_index_has_is_found_by_its_objects_name(recorded):
     page = Stage(recorded).visitor("anna").get(f"/calls/{request_id(50)}").text
     assert "Hello" in page
     assert "no index has a digest of this object" in page
+
+
+def test_the_record_before_is_read_again_and_held_against_the_digest_that_this_one_names(recorded):
+    first, key = record(60), key_of(record(60))
+    digest = sha256_hex(encode_record(first))
+    recorded.keep([first, record(61, writer=WriterPosition("w-1", 3, 61, digest))])
+    path = f"/calls/{request_id(61)}"
+    stage = Stage(
+        recorded,
+        key_before=lambda writer, boot, sequence: key if (writer, boot, sequence) == ("w-1", 3, 61) else None,
+    )
+    visitor = stage.visitor("anna")
+    assert "has the digest that this record names" in visitor.get(path).text
+    file = recorded.data_dir / "objects" / key
+    file.chmod(0o600)
+    file.write_bytes(file.read_bytes().replace(b"Hello", b"Hallo"))
+    assert "DOES NOT HAVE the digest" in visitor.get(path).text
+    file.unlink()
+    assert "is not at hand" in visitor.get(path).text

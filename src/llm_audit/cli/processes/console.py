@@ -10,6 +10,8 @@ import logging
 import os
 import socket
 import sys
+from contextlib import closing
+from pathlib import Path
 
 import orjson
 import uvicorn
@@ -23,6 +25,8 @@ from llm_audit.cli.settings import Settings, load_settings
 from llm_audit.console.app import create_app
 from llm_audit.console.setup import ConsoleSetup
 from llm_audit.query.pipeline import PipelineFolders
+from llm_audit.ship.ledger import LedgerError
+from llm_audit.ship.ledger_reader import LedgerReader
 
 _NICENESS = 5
 _GOODBYE_SECONDS = 2
@@ -56,8 +60,19 @@ def make_setup(settings: Settings, callers_url: str) -> ConsoleSetup:
         callers_url=callers_url,
         version=__version__,
         journal_limit_bytes=settings.journal_max_bytes,
+        key_before=lambda *place: _key_before(settings.ledger_path, *place),
         is_whole=settings.index == "sqlite",
     )
+
+
+def _key_before(ledger: Path, writer: str, boot: int, sequence: int) -> str | None:
+    """Ask the shipper's ledger, which remembers two days."""
+    try:
+        with closing(LedgerReader(ledger)) as reader:
+            found = reader.before(writer, boot, sequence)
+    except LedgerError:
+        return None
+    return None if found is None else found.key
 
 
 async def _serve(settings: Settings, options: ConsoleOptions, listener: socket.socket) -> None:

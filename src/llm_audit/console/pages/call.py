@@ -12,12 +12,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llm_audit.console.call_view import CallContent, content_of
+from llm_audit.console.call_view import CallContent, WriterView, chain_check, content_of, writer_of
 from llm_audit.console.console import Console, RefusedError
 from llm_audit.console.roles import Right
 from llm_audit.index.schema import Item
 from llm_audit.query.lookup import DAY_MS, FoundCall, find_items
 from llm_audit.query.transcript import body_bytes
+from llm_audit.store.objects import ObjectMissingError
 
 LOOK_BACK_MS = 90 * DAY_MS
 
@@ -44,7 +45,9 @@ def routes(console: Console) -> APIRouter:
         if viewer.sees_content:
             found = _found(console, item)
             console.record(viewer, "content.page", item.stem, key=found.key)
-            content = content_of(found, _document(found), console.setup.callers_url)
+            document = _document(found)
+            chain = chain_check(writer_of(document), _before(console, writer_of(document)))
+            content = content_of(found, document, console.setup.callers_url, chain)
         return console.page("call.html", viewer, CallPage(item, twins, content))
 
     @router.get("/calls/{stem}/record.json")
@@ -99,6 +102,17 @@ def _document(found: FoundCall) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise RefusedError(HTTPStatus.BAD_GATEWAY, f"{found.key} is no record: it is no JSON object.")
     return document
+
+
+def _before(console: Console, writer: WriterView) -> tuple[str, bytes] | None:
+    """Read the record before, which is not shown; None where nobody knows where it is, or it is gone."""
+    if writer.id is None or writer.boot is None or writer.sequence is None:
+        return None
+    key = console.setup.key_before(writer.id, writer.boot, writer.sequence)
+    try:
+        return None if key is None else (key, console.store().get(key))
+    except ObjectMissingError:
+        return None
 
 
 def _download(data: bytes, name: str) -> Response:
