@@ -73,12 +73,10 @@ def item(number: int = 1, **changes: Any) -> Item:
     return item_from_document(document(one), "audit", key_of(one), sha256_hex(encode_record(one)))
 
 
-def mixed_items(count: int, seed: int = 7) -> list[Item]:
-    """Give many different calls of three sources and five users, in no particular order."""
-    dice = random.Random(seed)
-    items = []
-    for number in range(count):
-        one = record(
+def mixed_records(count: int, dice: random.Random) -> list[Record]:
+    """Give many different calls of three sources and five users."""
+    return [
+        record(
             number,
             source=dice.choice(("billing", "search", "chat")),
             user=f"user-{dice.randrange(5)}",
@@ -91,6 +89,16 @@ def mixed_items(count: int, seed: int = 7) -> list[Item]:
             usage=Usage(dice.randrange(99), None, dice.randrange(99)),
             prompt_preview=f"question {dice.randrange(40)}",
         )
-        items.append(item_from_document(document(one), "audit", key_of(one), "0" * 64))
+        for number in range(count)
+    ]
+
+
+def mixed_items(count: int, seed: int = 7) -> list[Item]:
+    """Give their items, in no particular order."""
+    dice = random.Random(seed)
+    items = [
+        item_from_document(document(one), "audit", key_of(one), "0" * 64)
+        for one in mixed_records(count, dice)
+    ]
     dice.shuffle(items)
     return items

@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from journal_kit import Call, open_writer, roll, segment_files, start_of
-from llm_audit.journal import crash, frames, recovery
+from llm_audit.journal import crash, frames, recovery, syncer
 from llm_audit.journal import writer as writer_module
 from llm_audit.journal.files import locked
 from llm_audit.journal.frames import Kind
@@ -34,6 +35,7 @@ from llm_audit.journal.writer import JournalWriter, OpenExchange
 from llm_audit.record.schema import Outcome
 from simulated_disk import SimulatedDisk
 
+NO_DICE = random.Random(0)
 SEEDS = st.integers(0, 2**32).map(random.Random)
 SIZES = st.sampled_from([1, 40, 700, 700, 4096, 4096, 9000, 9000, 20_000, 300_000])
 
@@ -111,6 +113,9 @@ class JournalMachine(RuleBasedStateMachine):
         self.disk = SimulatedDisk(self.directory)
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(crash, "point", self.pass_point)
+        self.patch.setattr(
+            syncer, "_IDLE_S", 3600.0
+        )  # what a second brings is a rule here: ``a_second_passes``
         for module in (recovery, writer_module):
             self.patch.setattr(module, "host_boot", lambda: f"after {self.cuts} cuts")
         self.cuts = 0
@@ -234,7 +239,7 @@ class JournalMachine(RuleBasedStateMachine):
             try:
                 roll(self.writer)
             except Died:
-                self.kill(0, random.Random(0))
+                self.kill(0, NO_DICE)
 
     @precondition(lambda self: self.writer is not None)
     @rule()
@@ -434,29 +439,60 @@ class JournalMachine(RuleBasedStateMachine):
             if self.reader is not None:
                 self.reader.close()
             if self.writer is not None:
-                self.kill(0, random.Random(0))
+                self.kill(0, NO_DICE)
             self.patch.undo()
             self.disk.undo()
             shutil.rmtree(self.folder)
 
     def end_of_the_story(self) -> None:
-        if self.writer is not None:
-            self.kill(0, random.Random(0))
-        if len(self.calls) % 2:
-            self.power_cut(chance=random.Random(0), more=False)
-        self.recover(None)
-        self.power_cut(chance=random.Random(0), more=False)
+        """Come to each promise once more, and cut the power right behind it; then ship all that there is."""
+        if self.writer is None:
+            self.boot(None)
+        if self.reader is None:
+            self.look()
+        self.promises()[len(self.calls) % len(self.promises())]()
+        self.power_cut(chance=NO_DICE, more=False)
         self.recover(None)
         self.look()
         before = -1
         while before != len(self.said) + len(self.stored):
             before = len(self.said) + len(self.stored)
-            self.poll(256)
-            if self.held:
-                self.store(pick=random.Random(0), all_of_them=True)
+            self.catch_up(None, NO_DICE)
         assert self.stored == self.said.keys(), "the reader keeps something back"
-        self.collect(None)
         assert segment_files(self.directory) == [], "all is stored, and something stays"
+
+    def promises(self) -> list[Callable[[], None]]:
+        return [self.recovered, self.given_out, self.carried_over, self.closed, self.left_behind]
+
+    def open_call_and_whole_ones(self) -> None:
+        self.begin(size=40, copied=False)
+        self.a_second_passes()
+        self.whole_calls(sizes=[700, 4096], pick=NO_DICE, rolls=False)
+
+    def recovered(self) -> None:
+        self.open_call_and_whole_ones()
+        self.kill(0, NO_DICE)
+        self.recover(None)
+
+    def given_out(self) -> None:
+        self.open_call_and_whole_ones()
+        self.poll(256)
+
+    def carried_over(self) -> None:
+        self.begin(size=40, copied=False)
+        self.next_segment(None)
+        self.whole_calls(sizes=[700], pick=NO_DICE, rolls=False)
+        self.a_second_passes()
+        self.catch_up(None, NO_DICE)
+
+    def closed(self) -> None:
+        self.open_call_and_whole_ones()
+        self.close()
+
+    def left_behind(self) -> None:
+        self.open_call_and_whole_ones()
+        self.next_segment(None)
+        self.acknowledge()
 
 
 class ProcessJournalMachine(JournalMachine):
