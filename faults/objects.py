@@ -38,9 +38,9 @@ class Objects:
 
 
 def read_objects(folder: Path) -> Objects:
-    """Read every object below a folder."""
+    """Read every record of a store; the digests beside them are ``verify``'s."""
     found = Objects()
-    for path in folder.rglob("*.json"):
+    for path in (folder / "logs").rglob("*.json"):
         data = path.read_bytes()
         record = json.loads(data)
         at = record["writer"]

@@ -17,7 +17,8 @@ LONG = b'{"model":"m","messages":[{"role":"user","content":"Count to %d"}],"stre
 """A stream that is open over several segments, so that there is something to carry over."""
 
 PASSAGES = {"boot-numbered": 1, "before-roll": 1, "after-roll": 1, "recovery-written": 1, "recovery-named": 1,
-            "carry-written": 1, "carry-named": 1, "before-delete": 1, "segment-deleted": 1}  # fmt: skip
+            "carry-written": 1, "carry-named": 1, "before-delete": 1, "segment-deleted": 1,
+            "digest-made": 1, "digest-kept": 1, "digest-put": 1}  # fmt: skip
 """Which passage is deadly where points are passed rarely; elsewhere dice say, up to ``MOST_PASSAGES``."""
 
 MOST_PASSAGES = 100

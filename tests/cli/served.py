@@ -112,7 +112,7 @@ class Served:
     def documents(self):
         """Give every stored record, by request id; no id may have two."""
         found = {}
-        for path in (self.data / "objects").rglob("*.json"):
+        for path in (self.data / "objects" / "logs").rglob("*.json"):
             document = json.loads(path.read_bytes())
             assert document["requestId"] not in found
             found[document["requestId"]] = document

@@ -93,6 +93,7 @@ def test_durations_may_carry_a_unit(text, expected):
 WRONG = [
     ("bucket", ["Upper", "a", "s3://bucket/prefix", "file://host/x", "file:///", "ftp://x", "my_bucket"]),
     ("prefix", ["/logs", "logs/", "a//b", "../x", "a/./b", "lögs", "x" * 257]),
+    ("digest_key", ["kms:", "kms:with space", "a\0b"]),
     ("service", ["with space", "ü", "x" * 129]),
     ("cloudwatch_metrics", ["yes", "1"]),
     ("aws_region", ["EU Central", "x" * 40]),

@@ -36,6 +36,7 @@ _IPV6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9]+)?", re.ASCII)
 _REGION = re.compile(r"[a-z0-9-]{2,32}", re.ASCII)
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}", re.ASCII)
 _SERVICE = re.compile(r"[A-Za-z0-9._/-]{1,128}", re.ASCII)
+_KMS_KEY = re.compile(r"kms:[A-Za-z0-9:/_-]{1,2048}", re.ASCII)
 _SECRET = re.compile(r"[\x21-\x3f\x41-\x7e][\x21-\x7e]{15,255}", re.ASCII)
 
 
@@ -226,6 +227,10 @@ def _parse_path(text: str) -> Path:
         raise ValueError from None
 
 
+def _parse_digest_key(text: str) -> str:
+    return _matched(_KMS_KEY, text) if text.startswith("kms:") else str(_parse_path(text))
+
+
 def _parse_extra_paths(text: str) -> tuple[str, ...]:
     entries = tuple(" ".join(entry.split()) for entry in text.split(","))
     for entry in entries:
@@ -268,6 +273,11 @@ PREFIX = Kind(
     "prefix",
     "words joined by single slashes, such as logs or audit/logs, up to 256 characters",
     _parse_prefix,
+)
+DIGEST_KEY = Kind(
+    "key",
+    "a path, or kms: with the id, ARN or alias of a key in AWS KMS, such as kms:alias/llm-audit-digests",
+    _parse_digest_key,
 )
 INDEX = Kind("index", "`sqlite` or dynamodb://TABLE", _parse_index)
 PATH = Kind("path", "a path", _parse_path)

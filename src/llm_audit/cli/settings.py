@@ -64,6 +64,11 @@ class Settings:
     api_keys: Path | None
     gateway_secret: str | None
     extra_paths: tuple[str, ...]
+    digests: str
+    """``on`` or ``off``."""
+    digest_interval: float
+    digest_key: str
+    """A path, or ``kms:KEY``."""
     cloudwatch_metrics: str
     """``on`` or ``off``."""
     service: str
@@ -92,6 +97,16 @@ class Settings:
     def quarantine_dir(self) -> Path:
         """Frames and reasons of exchanges that could not become records."""
         return self.data_dir / "quarantine"
+
+    @property
+    def digest_public_dir(self) -> Path:
+        """The public halves of every key that ever signed digests here."""
+        return self.data_dir / "keys" / "public"
+
+    @property
+    def makes_digest_key(self) -> bool:
+        """True where the key that signs digests is the default, which is made if there is none."""
+        return self.digest_key == str(_default_digest_key(self.data_dir))
 
     @property
     def status_dir(self) -> Path:
@@ -140,6 +155,10 @@ def load_settings(
     return _resolve(values)
 
 
+def _default_digest_key(data_dir: Path) -> Path:
+    return data_dir / "keys" / "digest.pem"
+
+
 def refuse(field: str, came: object, expected: str) -> NoReturn:
     """Raise SettingError for one setting, by its field name: what came, and what was expected."""
     setting = next(setting for setting in SETTINGS if setting.field == field)
@@ -169,6 +188,9 @@ def _resolve(values: dict[str, Any]) -> Settings:
     values["bucket"] = values["bucket"] or (data_dir / "objects").as_uri()
     values["extra_paths"] = values["extra_paths"] or ()
     values["console_hosts"] = values["console_hosts"] or ()
+    values["digest_key"] = values["digest_key"] or str(_default_digest_key(data_dir))
+    if values["prefix"].split("/")[0] == "digests":
+        refuse("prefix", values["prefix"], "another first word: digests lie there")
     is_s3 = values["bucket"].startswith("s3://")
     fills_embedded = not is_s3 or values["index_writer"] == "shipper"
     values["index"] = values["index"] or ("sqlite" if fills_embedded else f"dynamodb://{DEFAULT_TABLE}")

@@ -222,6 +222,28 @@ SETTINGS: tuple[Setting, ...] = (
         "none",
     ),
     Setting(
+        "digests",
+        "AUDIT_DIGESTS",
+        kinds.choice("on", "off"),
+        "on",
+        "whether the shipper lists what it stored in signed digests, which `llm-audit verify` checks",
+    ),
+    Setting(
+        "digest_interval",
+        "AUDIT_DIGEST_INTERVAL",
+        kinds.duration(1, 86400),
+        "1h",
+        "how often a digest is written, beside those at start, at stop and whenever 10,000 records are to be listed",
+    ),
+    Setting(
+        "digest_key",
+        "AUDIT_DIGEST_KEY",
+        kinds.DIGEST_KEY,
+        None,
+        "what signs digests: a file made by `llm-audit digest-keys new`, or kms:KEY for a key in AWS KMS",
+        "the file `keys/digest.pem` in the data dir, made at the first start",
+    ),
+    Setting(
         "cloudwatch_metrics",
         "AUDIT_CLOUDWATCH_METRICS",
         kinds.choice("on", "off"),

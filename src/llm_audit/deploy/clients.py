@@ -93,6 +93,11 @@ class Aws:
         return self._session.client("apigateway", endpoint_url=self.endpoint_url, config=self._config)
 
     @cached_property
+    def kms(self) -> Any:
+        """The key that signs digests."""
+        return self._session.client("kms", endpoint_url=self.endpoint_url, config=self._config)
+
+    @cached_property
     def sts(self) -> STSClient:
         """Who we are."""
         return self._session.client("sts", endpoint_url=self.endpoint_url, config=self._config)

@@ -32,6 +32,9 @@ POINTS = {
     "segment-deleted": "shipper: it is gone",
     "carry-written": "shipper: what is still open in a segment is copied, and has no name",
     "carry-named": "shipper: it has its name, and the segment is there too",
+    "digest-made": "shipper: digests are made and signed, and the ledger does not know",
+    "digest-kept": "shipper: the ledger keeps them, and none is in the store",
+    "digest-put": "shipper: one is in the store, and the ledger does not know",
 }
 """Every name, and which process passes it when."""
 

@@ -47,6 +47,25 @@ CREATE TABLE IF NOT EXISTS told (
   through INTEGER NOT NULL      -- rows of stored up to this id have been told, bar those in late
 );
 CREATE TABLE IF NOT EXISTS late (id INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS digested (    -- no row: nobody makes digests. See digest_ledger
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  through INTEGER NOT NULL      -- rows of stored up to this id are listed in digests
+);
+CREATE TABLE IF NOT EXISTS digest_chains (
+  writer TEXT PRIMARY KEY,
+  number INTEGER NOT NULL,
+  sha256 TEXT NOT NULL,
+  to_ms INTEGER NOT NULL,
+  boot INTEGER,                 -- the last place covered; NULL before the first
+  sequence INTEGER
+);
+CREATE TABLE IF NOT EXISTS digest_outbox ( -- made and signed, and not known to be in the store
+  writer TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  data BLOB NOT NULL,
+  PRIMARY KEY (writer, number)
+);
 INSERT OR IGNORE INTO told VALUES (1, 0);
 """
 
@@ -102,6 +121,16 @@ class Ledger:
         self._db.executescript(_SCHEMA)
         self._db.execute(f"PRAGMA user_version={FORMAT_VERSION}")
 
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return self._path
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The connection, for ``digest_ledger``, which has its tables in the same file."""
+        return self._db
+
     def close(self) -> None:
         """Close it."""
         self._db.close()
@@ -132,7 +161,7 @@ class Ledger:
             (r.writer, r.boot, r.sequence, bytes.fromhex(r.sha256), r.key, r.size, now_ms) for r in records
         ]
         moved = [(writer, *mark.place, bytes.fromhex(mark.sha256)) for writer, mark in marks.items()]
-        with self._transaction():
+        with self.transaction():
             self._db.executemany(
                 "INSERT OR IGNORE INTO stored (writer, boot, sequence, sha256, key, size, stored_ms) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -154,13 +183,13 @@ class Ledger:
 
     def tell(self, through: int, *, except_ids: Iterable[int] = ()) -> None:
         """Remember that all rows up to this id were told, except these, which become late."""
-        with self._transaction(is_durable=False):
+        with self.transaction(is_durable=False):
             self._db.executemany("INSERT OR IGNORE INTO late VALUES (?)", [(i,) for i in except_ids])
             self._db.execute("UPDATE told SET through = max(through, ?)", (through,))
 
     def tell_late(self, ids: Iterable[int]) -> None:
         """Remember that late rows were told at last."""
-        with self._transaction(is_durable=False):
+        with self.transaction(is_durable=False):
             self._db.executemany("DELETE FROM late WHERE id = ?", [(i,) for i in ids])
 
     def count_untold(self) -> int:
@@ -171,14 +200,15 @@ class Ledger:
         return count
 
     def forget(self, now_ms: int, limit: int = 20_000) -> int:
-        """Delete up to ``limit`` rows older than ``KEEP_MS``, told, and behind their writer's mark; give how many."""
+        """Delete up to ``limit`` rows older than ``KEEP_MS``, told, digested and behind their writer's mark; give how many."""
         newest_old = self._newest_before(now_ms - KEEP_MS)
         if newest_old is None:
             return 0
-        with self._transaction(is_durable=False):
+        with self.transaction(is_durable=False):
             return self._db.execute(
                 "DELETE FROM stored WHERE id IN (SELECT s.id FROM stored s JOIN marks m USING (writer) "
-                "WHERE s.id <= min(?, (SELECT through FROM told)) AND s.id NOT IN (SELECT id FROM late) "
+                "WHERE s.id <= min(?, (SELECT through FROM told), coalesce((SELECT through FROM digested), s.id)) "
+                "AND s.id NOT IN (SELECT id FROM late) "
                 "AND (s.boot, s.sequence) <= (m.boot, m.sequence) ORDER BY s.id LIMIT ?)",
                 (newest_old, limit),
             ).rowcount
@@ -209,7 +239,7 @@ class Ledger:
         ]
 
     @contextmanager
-    def _transaction(self, *, is_durable: bool = True) -> Iterator[None]:
+    def transaction(self, *, is_durable: bool = True) -> Iterator[None]:
         """All of it, or nothing and a LedgerError.
 
         Not durable: as for what is told, where a power cut only makes us tell it twice; it saves a sync.

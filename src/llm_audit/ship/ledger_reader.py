@@ -43,16 +43,21 @@ class LedgerReader:
         """Give every record that is remembered, in the order of storing."""
         last = 0
         while True:
-            with self._errors():
-                rows = self._db.execute(
-                    "SELECT id, writer, boot, sequence, sha256, key, size FROM stored WHERE id > ? ORDER BY id LIMIT ?",
-                    (last, PAGE_ROWS),
-                ).fetchall()
-            for _, writer, boot, sequence, sha256, key, size in rows:
-                yield StoredRecord(writer, boot, sequence, sha256.hex(), key, size)
+            rows = self.rows_between(last, None, PAGE_ROWS)
+            yield from (record for _, record in rows)
             if len(rows) < PAGE_ROWS:
                 return
             last = rows[-1][0]
+
+    def rows_between(self, after: int, through: int | None, limit: int) -> list[tuple[int, StoredRecord]]:
+        """Give the first rows after one id, up to another or to the end, with their ids."""
+        with self._errors():
+            rows = self._db.execute(
+                "SELECT id, writer, boot, sequence, sha256, key, size FROM stored "
+                "WHERE id > ? AND id <= coalesce(?, id) ORDER BY id LIMIT ?",
+                (after, through, limit),
+            ).fetchall()
+        return [(row[0], StoredRecord(row[1], row[2], row[3], row[4].hex(), row[5], row[6])) for row in rows]
 
     def marks(self) -> list[tuple[str, int, int]]:
         """Give writer, boot and sequence up to which everything of each writer is stored."""

@@ -23,6 +23,8 @@ from pathlib import Path
 from llm_audit.journal import crash
 from llm_audit.journal.model import EndedExchange
 from llm_audit.ship.build import BuiltRecord, build, build_stub
+from llm_audit.ship.digest_ledger import stop_digesting
+from llm_audit.ship.digests import DigestConfig, Digester
 from llm_audit.ship.folders import private_folder
 from llm_audit.ship.ledger import Ledger, LedgerError, Mark, StoredRecord
 from llm_audit.ship.line import WINDOW_RECORDS, Entry
@@ -65,6 +67,8 @@ class ShipConfig:
     drain_s: float = 10.0
     """How long a clean stop may take to ship what is there."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    digests: DigestConfig | None = None
+    """None: what is stored is listed in no digest."""
 
 
 class Shipper:
@@ -92,6 +96,7 @@ class Shipper:
         self._notifier = (
             None if notify is None else Notifier(self._ledger, store.bucket, notify, config.retry)
         )
+        self._digester = self._new_digester(store)
         self._store = store
         self._tally = Tally(started_at=time.time_ns() // 1_000_000)
         self._out: dict[tuple[str, int, int], tuple[Writer, Entry]] = {}
@@ -103,6 +108,12 @@ class Shipper:
         self._done: list[tuple[Writer, EndedExchange, int]] = []
         self._refused: list[tuple[float, Writer, Entry]] = []
         self._collect_at = self._forget_at = self._status_at = self._ledger_at = 0.0
+
+    def _new_digester(self, store: ObjectStore) -> Digester | None:
+        if self._config.digests is None:
+            stop_digesting(self._ledger)
+            return None
+        return Digester(self._config.digests, self._ledger, store, self._config.retry, self._writers.ids)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ship until ``stop`` is set, then what is there, within ``drain_s``; then let go of everything."""
@@ -117,6 +128,7 @@ class Shipper:
         )
         stopping = asyncio.create_task(_forward(stop, self._more))
         telling = None if self._notifier is None else asyncio.create_task(self._notifier.run())
+        digesting = None if self._digester is None else asyncio.create_task(self._digester.run())
         try:
             while not stop.is_set():
                 await self._turn_and_rest("shipping")
@@ -124,8 +136,11 @@ class Shipper:
             await self._drain(deadline)
             await _cancelled(telling)
             await self._tell_the_rest(deadline)
+            await _cancelled(digesting)
+            await self._digest_the_rest(deadline)
         finally:
             await _cancelled(telling)
+            await _cancelled(digesting)
             await _cancelled(stopping)
             self._close()
 
@@ -273,6 +288,12 @@ class Shipper:
                 async with asyncio.timeout(max(0.1, deadline - time.monotonic())):
                     await self._notifier.finish()
 
+    async def _digest_the_rest(self, deadline: float) -> None:
+        if self._digester is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.1, deadline - time.monotonic())):
+                    await self._digester.finish()
+
     def _close(self) -> None:
         self._putters.stop(2.0)
         now = time.monotonic()
@@ -296,6 +317,7 @@ class Shipper:
             oldest_ended_at=min((entry.ended_at_ms for _, entry in self._out.values()), default=None),
             refused=len(self._refused),
             index_error=None if self._notifier is None else self._notifier.last_error,
+            digest_error=None if self._digester is None else self._digester.last_error,
         )
         if self._on_status is not None:
             self._on_status(status)

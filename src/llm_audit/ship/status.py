@@ -61,6 +61,8 @@ class ShipperStatus:
     store_error: Trouble | None
     ledger_error: str | None
     index_error: str | None
+    digest_error: str | None
+    """Why digests are not made or not put at the moment; records are stored all the same."""
     writers: dict[str, WriterStatus] = field(default_factory=dict)
 
 
@@ -100,6 +102,7 @@ def report(
     oldest_ended_at: int | None,
     refused: int,
     index_error: str | None,
+    digest_error: str | None,
 ) -> ShipperStatus:
     """Put the status together, as of now."""
     now = _now_ms()
@@ -125,6 +128,7 @@ def report(
         store_error=trouble,
         ledger_error=tally.ledger_error,
         index_error=index_error,
+        digest_error=digest_error,
         writers=writers,
     )
 

@@ -91,6 +91,10 @@ class Writers:
         """Give every writer."""
         return iter(self._writers.values())
 
+    def ids(self) -> list[str]:
+        """Give the id of every writer."""
+        return list(self._writers)
+
     def __getitem__(self, writer_id: str) -> Writer:
         """Give the writer of that id."""
         return self._writers[writer_id]

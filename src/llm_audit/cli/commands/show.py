@@ -55,7 +55,7 @@ def command(
     if raw and as_json:
         raise click.UsageError("--raw and --json are two ways to print; give one")
     with problems():
-        found = _find(settings, request_id.strip().lower(), since)
+        found = find(settings, request_id.strip().lower(), since)
     if not found:
         raise ProblemError(
             f"there is no call {request_id!r} since {since}; one that ended just now comes in a second or two, --since "
@@ -73,7 +73,8 @@ def command(
         raise ProblemError(f"the stored record is not the one that was indexed: {', '.join(changed)}")
 
 
-def _find(settings: Settings, request_id: str, since: str) -> list[FoundCall]:
+def find(settings: Settings, request_id: str, since: str) -> list[FoundCall]:
+    """Find the calls of an id; ``receipt`` does so too. Raises what ``find_calls``, ``open_index`` and ``parse_time`` do."""
     now_ms = time.time_ns() // 1_000_000
     since_ms = ms_from_iso(parse_time(since, now_ms))
     store = open_objects(settings)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 import orjson
 
+from llm_audit.cli.digest_signing import digest_config
 from llm_audit.cli.node_metrics import node_metrics
 from llm_audit.cli.programs import ShipperOptions
 from llm_audit.cli.settings import Settings, load_settings
@@ -63,6 +64,7 @@ def _config(settings: Settings, options: ShipperOptions) -> ShipConfig:
         quarantine=settings.quarantine_dir,
         status_file=settings.status_dir / "shipper.json",
         drain_s=options.patience,
+        digests=digest_config(settings),
     )
 
 

@@ -1,0 +1,1 @@
+"""``llm-audit verify``: the store on one side, ``integrity`` on the other."""
