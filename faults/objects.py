@@ -40,7 +40,9 @@ class Objects:
 def read_objects(folder: Path) -> Objects:
     """Read every record of a store; the digests beside them are ``verify``'s."""
     found = Objects()
-    for path in (folder / "logs").rglob("*.json"):
+    for path in folder.rglob("*.json"):
+        if path.relative_to(folder).parts[0] == "digests":
+            continue
         data = path.read_bytes()
         record = json.loads(data)
         at = record["writer"]
