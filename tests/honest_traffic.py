@@ -33,7 +33,7 @@ for number in range(wanted):
     open_calls.append(begin_call(writer, f"call {number}", request_id=luck.choice([*[None] * 30, *same])))
     if len(open_calls) > luck.randrange(8):
         end_call(open_calls.pop(luck.randrange(len(open_calls))))
-    if number % 500 == 499:
+    if number % 100 == 99:
         print(number + 1, flush=True)
         if sys.stdin.readline() != "go\\n":
             break
@@ -112,8 +112,8 @@ def run(folder: Path, records: int, *, writers: int = 2, seed: int = 1, most_ent
     shipper = _shipper(honest, luck, most_entries)
     while made < records:
         for number in range(writers):
-            made += _writer_life(honest, luck, f"w-0000000{number}", min(records // 8 + 600, 10_000))
-            if luck.random() < 0.5:
+            made += _writer_life(honest, luck, f"w-0000000{number}", min(records // 8, 10_000))
+            if not honest.deaths or luck.random() < 0.6:
                 time.sleep(luck.random() * 0.3)  # the moment of death is chance
                 shipper.kill() if luck.random() < 0.8 else shipper.terminate()
                 shipper.wait()
@@ -139,7 +139,7 @@ def _writer_life(honest: Honest, luck: random.Random, name: str, wanted: int) ->
     """Let a writer make calls, and let it die somewhere; give how many it had made for certain."""
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     arguments = [str(honest.folder), name, str(luck.randrange(10**6)), str(wanted)]
-    deadly = luck.randrange(2, 40) if luck.random() < 0.6 else None
+    deadly = luck.randrange(1, max(2, wanted // 100)) if luck.random() < 0.6 else None
     made = 0
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, *arguments],
