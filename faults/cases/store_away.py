@@ -130,7 +130,7 @@ def _let_it_be_away(
     missed = []
     mode = WAYS[way]
     if way == EXPIRED:
-        store.token = RENEWED
+        _expire(store, clock)
     store.mode = mode
     end = time.monotonic() + clock.ours(seconds)
     time.sleep(0.5)  # for what the store was doing just then
@@ -153,9 +153,15 @@ def _let_it_be_away(
 
 
 def _hand_out(store: ScriptedStore, clock: FastClock, token: str) -> None:
-    """Hand this session token out, valid for some minutes from now on; the next one is renewed as often as asked for."""
-    until = clock.wall_s() + TOKEN_S
-    store.handed_out = lambda: (token, until if token == OLD else clock.wall_s() + TOKEN_S)
+    """Hand this session token out; whoever asks again gets it for some minutes more."""
+    store.handed_out = lambda: (token, clock.wall_s() + TOKEN_S)
+
+
+def _expire(store: ScriptedStore, clock: FastClock) -> None:
+    """Take another token only, and hand out the old one, which has expired by what it says itself."""
+    store.token = RENEWED
+    until = clock.wall_s()
+    store.handed_out = lambda: (OLD, until)
 
 
 def _holds(store: ScriptedStore, count: int) -> bool:

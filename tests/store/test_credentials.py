@@ -85,6 +85,23 @@ def test_where_a_role_cannot_be_asked_there_are_none_and_a_warning_says_so(monke
     assert "no AWS credentials for quick puts" in caplog.text
 
 
+def test_a_role_whose_credentials_have_expired_gives_none_until_they_are_renewed(monkeypatch, caplog):
+    role = {
+        "AccessKeyId": "r",
+        "SecretAccessKey": "s",
+        "Token": "t",
+        "Expiration": "2026-01-01T00:00:00Z",
+    }
+    with container_role(role) as url:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
+        sign = find_signer(settings(), {})
+
+        assert (sign(), sign()) == (None, None)
+        role["Expiration"] = "2099-01-01T00:00:00Z"
+        assert sign() == Credentials("r", "s", "t")
+    assert "no AWS credentials for quick puts" in caplog.text
+
+
 def test_where_there_is_no_role_there_are_none():
     assert find_signer(settings(), {})() is None
 

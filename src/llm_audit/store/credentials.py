@@ -46,8 +46,7 @@ def find_signer(settings: S3Settings, environ: Mapping[str, str]) -> Signer:
 
 def _of_a_role() -> Signer:
     try:
-        import botocore.exceptions  # noqa: PLC0415 - a quarter of a second that static keys need not pay
-        import botocore.session  # noqa: PLC0415
+        import botocore.session  # noqa: PLC0415 - a quarter of a second that static keys need not pay
     except ImportError:
         return lambda: None
     session = botocore.session.Session()
@@ -56,7 +55,7 @@ def _of_a_role() -> Signer:
         try:
             found = session.get_credentials()
             frozen = None if found is None else found.get_frozen_credentials()
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        except Exception as error:  # noqa: BLE001 - botocore raises RuntimeError, too, where a role's have expired
             _LOG.warning("no AWS credentials for quick puts (%s): slower ones go on", type(error).__name__)
             return None
         if frozen is None or not frozen.access_key or not frozen.secret_key:
