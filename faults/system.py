@@ -64,10 +64,12 @@ class System:
         pace_ms: float = 2.0,
         environ: Mapping[str, str] | None = None,
         upstream: int | None = None,
+        console: bool = False,
     ) -> None:
         """Start nothing yet. ``settings``: further ``AUDIT_…`` variables.
 
         ``upstream``: the port of a model server that runs already; without it, the system launches its own.
+        ``console``: whether the web pages are served, too, which takes a second of CPU at each start.
         """
         self.folder = folder
         self.port = free_port()
@@ -75,7 +77,7 @@ class System:
         self.settings = {
             "AUDIT_DATA_DIR": str(folder / "data"),
             "AUDIT_LISTEN": f"127.0.0.1:{self.port}",
-            "AUDIT_CONSOLE": f"127.0.0.1:{free_port()}",
+            "AUDIT_CONSOLE": f"127.0.0.1:{free_port()}" if console else "off",
             "AUDIT_DURABILITY": durability,
             "AUDIT_DRAIN_TIMEOUT": "1s",
             **(settings or {}),

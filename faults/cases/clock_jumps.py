@@ -37,7 +37,7 @@ def run(stage: Stage) -> Iterator[Row]:
     jumps = stage.choose(2, 30)
     with model_server() as upstream, System(stage.folder, environ=environ, upstream=upstream) as system:
         system.wait_until_ready()
-        with Load(system.port, stage.rng, 16) as load:
+        with Load(system.port, stage.rng, stage.choose(4, 16), pause_s=stage.choose(20, 0) / 1000) as load:
             for _ in range(jumps):
                 load.wait_for_answers(stage.rng.randrange(5, 40))
                 half_made = clock.with_suffix(".new")

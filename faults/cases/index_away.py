@@ -24,8 +24,8 @@ from faults.row import Row, Stage, sentences
 from faults.system import System, model_server
 
 Fault = Callable[[System, Load, FastClock | None], list[str]]
-LOCKED_S = 300.0
-"""Thirty times as long as a writer waits for another."""
+LOCKED_S = 120.0
+"""Twelve times as long as a writer waits for another."""
 
 
 def run(stage: Stage) -> Iterator[Row]:
@@ -161,7 +161,7 @@ def _count(system: System) -> int:
     return sum(1 for _ in system.objects.rglob("*.json"))
 
 
-LOCKED = "index locked for five minutes by another process"
+LOCKED = "index locked for two minutes by another process"
 FAULTS: dict[str, Fault] = {
     LOCKED: _locked,
     "index file removed under load, reindex": _removed,

@@ -26,7 +26,7 @@ def run(stage: Stage) -> Iterator[Row]:
     for durability, kills in (("process", stage.choose(6, 200)), ("host", stage.choose(0, 60))):
         if not kills:
             continue
-        with System(stage.folder / durability, durability=durability) as system:
+        with System(stage.folder / durability, durability=durability, console=True) as system:
             with Load(system.port, stage.rng, stage.choose(16, 64)) as load:
                 killed = _kill(system, load, kills, stage.rng)
             system.stop()

@@ -76,11 +76,11 @@ class Watched:
 
 
 def run(stage: Stage) -> Iterator[Row]:
-    """Let the store be away in every way, an hour each; the short scale takes one of them, for four minutes."""
+    """Let the store be away in every way, an hour each; the short scale takes one of them, for three minutes."""
     if compiler() is None:
         yield Row("store away", skipped="a fast clock needs a C compiler: apt-get install gcc libc6-dev")
         return
-    seconds = float(stage.choose(240, 3600))
+    seconds = float(stage.choose(180, 3600))
     ways = list(WAYS) if stage.choose(0, 1) else [stage.rng.choice(list(WAYS))]
     with model_server() as upstream:
         for number, way in enumerate(ways):
