@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test faults fuzz callers browser vendor lint format docs lock clean
+.PHONY: help demo test tools faults fuzz callers browser vendor lint format docs lock clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,24 +19,31 @@ $(VENV)/made:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
+# No installation compiles ahead: that takes longer than the rest of it, for modules that are mostly never imported.
 $(VENV)/demo-installed: requirements/demo.txt pyproject.toml | $(VENV)/made
-	@# Not compiled ahead: that takes longer than the installation, for modules that are mostly never imported.
 	$(PIP) install --no-compile --require-hashes -r requirements/demo.txt
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/dev-installed: requirements/dev.txt pyproject.toml | $(VENV)/made
-	$(PIP) install --require-hashes -r requirements/dev.txt
+	$(PIP) install --no-compile --require-hashes -r requirements/dev.txt
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/demo-installed
 
 demo: $(VENV)/demo-installed ## Start everything on this machine, make a few calls, go on serving until Ctrl-C.
 	$(BIN)/llm-audit serve --demo
 
-test: $(VENV)/dev-installed $(VENV)/awscli/installed $(VENV)/checkov/installed lint ## Lint, type-check and run every test.
+test: ## Lint, type-check and run every test.
+	@# Side by side, since installing and type-checking keep one core busy: two installations, then lint beside the tests.
+	@$(MAKE) --no-print-directory --jobs 2 $(VENV)/dev-installed tools
+	@$(MAKE) --no-print-directory lint >$(VENV)/lint.log 2>&1 & lint=$$!; \
+	  $(BIN)/python -m pytest; tests=$$?; \
+	  wait $$lint; linted=$$?; cat $(VENV)/lint.log; exit $$((tests | linted))
+
+# What tests ask for besides the dev environment.
+tools: $(VENV)/awscli/installed $(VENV)/checkov/installed
 	@$(MAKE) --no-print-directory browser
 	@$(MAKE) --no-print-directory --keep-going callers || echo "docs/callers.md: examples without their client are skipped" >&2
-	$(BIN)/python -m pytest
 
 browser: ## Install Chromium, in which the console's pages are tested, where that can be done.
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install --yes --quiet chromium; } \
@@ -64,12 +71,12 @@ CALLERS := $(VENV)/callers
 
 callers: $(CALLERS)/langchain-installed $(CALLERS)/javascript-installed ## Install LangChain and the JavaScript client, to test docs/callers.md.
 
-$(CALLERS)/langchain-installed: requirements/callers.txt | $(VENV)/dev-installed
+$(CALLERS)/langchain-installed: requirements/callers.txt | $(VENV)/made
 	$(BIN)/python -m venv $(CALLERS)/python
-	$(CALLERS)/python/bin/python -m pip --disable-pip-version-check --quiet --retries 0 install --require-hashes -r $<
+	$(CALLERS)/python/bin/python -m pip --disable-pip-version-check --quiet --retries 0 install --no-compile --require-hashes -r $<
 	@touch $@
 
-$(CALLERS)/javascript-installed: tests/docs/package-lock.json | $(VENV)/dev-installed
+$(CALLERS)/javascript-installed: tests/docs/package-lock.json | $(VENV)/made
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo "no node and npm here" >&2; exit 1; }
 	@mkdir -p $(CALLERS) && cp tests/docs/package.json tests/docs/package-lock.json $(CALLERS)
 	npm ci --prefix $(CALLERS) --silent --no-audit --no-fund --fetch-retries 0

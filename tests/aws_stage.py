@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ import psutil
 
 from cli.served import Served
 from demo_process import demo_process
+from llm_audit.deploy.clients import Aws
 from local_aws import LocalAws, connect, inherited
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +54,11 @@ class Stage:
     api: str = ""
     key: str = ""
     acknowledged: set[str] = field(default_factory=set)
+
+    @cached_property
+    def aws(self) -> Aws:
+        """Our own clients."""
+        return self.local.aws()
 
     def run(self, *arguments: str, code: int = 0, environ: dict[str, str] | None = None) -> str:
         """Run ``llm-audit`` as a process; give what it printed. Its exit code must be ``code``."""
@@ -94,7 +101,7 @@ class Stage:
 
     def objects(self) -> dict[str, dict[str, Any]]:
         """Give every record in the bucket, by request id; no id may have two."""
-        s3, found = self.local.aws().s3, {}
+        s3, found = self.aws.s3, {}
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="logs/"):
             for entry in page.get("Contents", []):
                 document = json.loads(s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read())
@@ -105,12 +112,12 @@ class Stage:
     def items(self, index: str | None = None) -> list[str]:
         """Give the request id of every item in the table, or of every one in an index."""
         told = {"IndexName": index} if index else {}
-        pages = self.local.aws().dynamodb.get_paginator("scan").paginate(TableName=TABLE, **told)
+        pages = self.aws.dynamodb.get_paginator("scan").paginate(TableName=TABLE, **told)
         return sorted(item["requestId"]["S"] for page in pages for item in page["Items"])
 
     def dead_letters(self) -> int:
         """Count what waits in the dead-letter queue."""
-        sqs = self.local.aws().sqs
+        sqs = self.aws.sqs
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         url = sqs.get_queue_url(QueueName="llm-audit-dlq")["QueueUrl"]
         found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
@@ -127,7 +134,7 @@ class Stage:
 
     def configure_function(self, **variables: str) -> None:
         """Set further variables of the function."""
-        functions = self.local.aws().functions
+        functions = self.aws.functions
         present = functions.get_function_configuration(FunctionName=FUNCTION)["Environment"]["Variables"]
         functions.update_function_configuration(
             FunctionName=FUNCTION, Environment={"Variables": {**present, **variables}}
@@ -135,7 +142,7 @@ class Stage:
 
     def apply_what_is_left_out(self) -> None:
         """Apply what this AWS ignores of the template."""
-        aws = self.local.aws()
+        aws = self.aws
         arn = f"arn:aws:sqs:{aws.region}:{aws.account}:llm-audit-dlq"
         aws.functions.update_function_configuration(
             FunctionName=FUNCTION, DeadLetterConfig={"TargetArn": arn}
@@ -156,7 +163,7 @@ class Stage:
 
     def enforce_headers(self) -> None:
         """Section 3 of the requirement document."""
-        gateway = self.local.aws().apigateway
+        gateway = self.aws.apigateway
         validator = gateway.create_request_validator(
             restApiId=self.api,
             name="validate-headers-and-body",
@@ -175,7 +182,7 @@ class Stage:
 
     def limit(self, rate: float, burst: int) -> None:
         """Set what one key may ask for."""
-        gateway = self.local.aws().apigateway
+        gateway = self.aws.apigateway
         (plan,) = (one["id"] for one in gateway.get_usage_plans()["items"])
         gateway.update_usage_plan(
             usagePlanId=plan,

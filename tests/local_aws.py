@@ -6,6 +6,7 @@ Where it differs from AWS is said in the tests that meet it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import os
 import socket
@@ -56,9 +57,10 @@ class LocalAws:
         }
 
     def aws(self) -> Aws:
-        """Give our own clients."""
+        """Give our own clients; whoever asks often keeps them."""
         return Aws(self.region, self.endpoint)
 
+    @functools.cache  # noqa: B019 - it lives as long as the tests do, and a client costs more than most calls
     def client(self, service: str, *, key: str = "test", secret: str = "test") -> Any:
         """Give a plain boto3 client, to look at what really is there; it tries nothing twice."""
         return boto3.client(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from dataclasses import dataclass
@@ -31,8 +32,9 @@ class LocalDynamoDB:
     def endpoint(self) -> str:
         return self.s3.endpoint
 
+    @functools.cache  # noqa: B019 - it lives as long as the tests do, and a client costs more than most calls
     def boto3(self):
-        """Give an independent client, to look at what really lies there."""
+        """Give an independent client, to look at what really lies there; always the same."""
         return boto3.client(
             "dynamodb",
             endpoint_url=self.endpoint,

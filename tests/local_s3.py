@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import boto3
@@ -24,8 +25,9 @@ class LocalS3:
             static_keys={"access_key_id": "test", "secret_access_key": "test"},
         )
 
+    @functools.cache  # noqa: B019 - it lives as long as the tests do, and a client costs more than most calls
     def boto3(self):
-        """Give an independent client, to look at what really lies there."""
+        """Give an independent client, to look at what really lies there; always the same."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,

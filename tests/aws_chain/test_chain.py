@@ -66,7 +66,7 @@ def a_throttled_table_delays_and_loses_nothing(stage, faults):
     faults.throttle(3)
     with ThreadPoolExecutor(3) as callers:
         assert list(callers.map(lambda _: stage.chat(), range(5))) == [200] * 5
-    eventually(lambda: stage.acknowledged <= set(stage.items()), within=60)
+    eventually(lambda: stage.acknowledged <= set(stage.items()), within=60, every=0.1)
     assert faults.throttled == 3
 
 
@@ -79,14 +79,14 @@ def a_function_that_is_killed_half_way_runs_again(stage, faults):
     for worker in workers:
         worker.send_signal(signal.SIGKILL)
     faults.release()
-    eventually(lambda: stage.acknowledged <= set(stage.items()), within=60)
+    eventually(lambda: stage.acknowledged <= set(stage.items()), within=60, every=0.1)
 
 
 def a_document_of_tomorrow_waits_among_dead_letters(stage):
-    s3 = stage.local.aws().s3
+    s3 = stage.aws.s3
     (example,) = list(stage.objects().values())[:1]
     s3.put_object(Bucket=BUCKET, Key=POISON, Body=json.dumps({**example, "schemaVersion": 99}))
-    eventually(lambda: stage.dead_letters() == 1, within=60)
+    eventually(lambda: stage.dead_letters() == 1, within=60, every=0.1)
     again = stage.run("lambda", "redrive", code=1)
     assert "1 messages stay in" in again
     assert stage.dead_letters() == 1

@@ -25,20 +25,20 @@ def test_with_policies_enforced_a_call_reaches_its_item_and_a_missing_permission
         task = task_credentials(local.aws().iam)
         with staged(local, tmp_path, proxy_environ=task, CreateOnly="false") as stage:
             assert stage.chat() == 200
-            eventually(lambda: stage.acknowledged <= set(stage.items()), within=60)
+            eventually(lambda: stage.acknowledged <= set(stage.items()), within=60, every=0.1)
             a_role_without_a_permission_of_the_template_fails_and_says_which(stage)
             assert set(stage.objects()) == stage.acknowledged == set(stage.items())
 
 
 def a_role_without_a_permission_of_the_template_fails_and_says_which(stage):
-    iam = stage.local.aws().iam
+    iam = stage.aws.iam
     policy = iam.get_role_policy(RoleName=ROLE, PolicyName=INLINE)["PolicyDocument"]
     left = [one for one in policy["Statement"] if one["Sid"] != "AllowDynamoAuditTable"]
     iam.put_role_policy(
         RoleName=ROLE, PolicyName=INLINE, PolicyDocument=json.dumps({**policy, "Statement": left})
     )
     assert stage.chat() == 200
-    eventually(lambda: stage.dead_letters() == 1, within=60)
+    eventually(lambda: stage.dead_letters() == 1, within=60, every=0.1)
     said = stage.run("doctor", "--aws", "--stack", "chain", "--wait", "1", code=1)
     assert "problem  the function's role may not dynamodb:PutItem" in said
     assert "problem  1 dead letter in llm-audit-dlq" in said

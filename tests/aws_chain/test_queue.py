@@ -34,7 +34,7 @@ def test_through_the_queue_a_call_becomes_an_item_and_of_a_batch_what_fails_alon
         task = task_credentials(local.aws().iam)
         with staged(local, tmp_path, proxy_environ=task, CreateOnly="false", IngestMode="sqs") as stage:
             assert stage.chat() == 200
-            eventually(lambda: stage.items() == sorted(stage.acknowledged), within=60)
+            eventually(lambda: stage.items() == sorted(stage.acknowledged), within=60, every=0.1)
             doctor_finds_nothing_wrong_with_the_queue(stage)
             of_a_batch_only_what_failed_comes_again_and_is_a_dead_letter_at_last(stage)
             mended_and_redriven_it_is_an_item(stage)
@@ -42,7 +42,7 @@ def test_through_the_queue_a_call_becomes_an_item_and_of_a_batch_what_fails_alon
 
 def doctor_finds_nothing_wrong_with_the_queue(stage):
     named = Named(STACK, None, None, None, "logs", None, None, None)
-    found = list(queue(find_target(stage.local.aws(), named, "", 1)))
+    found = list(queue(find_target(stage.aws, named, "", 1)))
     assert [finding.what for finding in found] == [
         f"the function takes from {QUEUE}: Enabled",
         f"a message of {QUEUE} that fails comes again, alone",
@@ -54,7 +54,7 @@ def doctor_finds_nothing_wrong_with_the_queue(stage):
 
 def of_a_batch_only_what_failed_comes_again_and_is_a_dead_letter_at_last(stage):
     """Two objects wait in the queue together: a record, and one of tomorrow that this function cannot write."""
-    aws = stage.local.aws()
+    aws = stage.aws
     url = aws.sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
     redrive = json.loads(attributes(aws, url)["RedrivePolicy"])
     assert redrive["maxReceiveCount"] == 5
@@ -70,22 +70,22 @@ def of_a_batch_only_what_failed_comes_again_and_is_a_dead_letter_at_last(stage):
         name = key.rpartition("/")[2].removesuffix(".json")
         document = {**example, "requestId": name, "schemaVersion": version}
         aws.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(document))
-    eventually(lambda: waiting(aws, url) == 2)
+    eventually(lambda: waiting(aws, url) == 2, every=0.1)
     aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
 
     def last_result():
         return aws.functions.get_event_source_mapping(UUID=mapping["UUID"])["LastProcessingResult"]
 
-    eventually(lambda: "1 partial failures" in last_result(), within=60)
+    eventually(lambda: "1 partial failures" in last_result(), within=60, every=0.1)
     assert f"project#{example['source']}" in sources_of(aws, GOOD)
-    eventually(lambda: stage.dead_letters() == 1, within=60)
+    eventually(lambda: stage.dead_letters() == 1, within=60, every=0.1)
     assert waiting(aws, url) == 0
     assert sources_of(aws, POISON) == []
 
 
 def mended_and_redriven_it_is_an_item(stage):
     """As a function would see it that knows the document's version."""
-    s3 = stage.local.aws().s3
+    s3 = stage.aws.s3
     document = json.loads(s3.get_object(Bucket=BUCKET, Key=POISON)["Body"].read())
     good = json.loads(s3.get_object(Bucket=BUCKET, Key=GOOD)["Body"].read())
     mended = {**document, "schemaVersion": good["schemaVersion"]}

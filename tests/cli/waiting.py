@@ -7,15 +7,15 @@ import time
 from pathlib import Path
 
 
-def eventually(fact, *, within=30.0):
-    """Give what ``fact`` gives once it is true; an AssertionError where it never becomes so."""
+def eventually(fact, *, within=30.0, every=0.01):
+    """Give what ``fact`` gives once it is true; an AssertionError where it never becomes so. Times are in seconds."""
     deadline = time.monotonic() + within
     while True:
         value = fact()
         if value:
             return value
         assert time.monotonic() < deadline, f"never came true: {fact}"
-        time.sleep(0.01)
+        time.sleep(every)
 
 
 def read_status(path):

@@ -81,7 +81,7 @@ def assert_one_call_on_record(aws, request_id):
     assert re.fullmatch(rf"logs/\d{{4}}/\d\d/\d\d/{request_id}\.json", found["Key"])
     record = json.loads(s3.get_object(Bucket="central-llm-audit", Key=found["Key"])["Body"].read())
     assert (record["outcome"], record["statusCode"], record["source"]) == ("complete", 200, "finance-app")
-    (item,) = eventually(lambda: table.scan(TableName="CentralLLMAudit")["Items"])
+    (item,) = eventually(lambda: table.scan(TableName="CentralLLMAudit")["Items"], every=0.1)
     assert item["requestId"]["S"] == request_id
     assert item["auditObjectKey"]["S"] == found["Key"]
     for name, (attribute, value) in INDEXES.items():
