@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test tools faults fuzz callers browser vendor lint format docs lock clean
+.PHONY: help demo test tests tools faults fuzz callers browser vendor lint format docs lock clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,9 +36,10 @@ demo: $(VENV)/demo-installed ## Start everything on this machine, make a few cal
 test: ## Lint, type-check and run every test.
 	@# Side by side, since installing and type-checking keep one core busy: two installations, then lint beside the tests.
 	@$(MAKE) --no-print-directory --jobs 2 $(VENV)/dev-installed tools
-	@$(MAKE) --no-print-directory lint >$(VENV)/lint.log 2>&1 & lint=$$!; \
-	  $(BIN)/python -m pytest; tests=$$?; \
-	  wait $$lint; linted=$$?; cat $(VENV)/lint.log; exit $$((tests | linted))
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going tests lint
+
+tests: $(VENV)/dev-installed
+	@$(BIN)/python -m pytest
 
 # What tests ask for besides the dev environment.
 tools: $(VENV)/awscli/installed $(VENV)/checkov/installed

@@ -67,7 +67,7 @@ def make(count: int, store: ObjectStore, local: LocalAws) -> None:
     source = objects(count)
     with ThreadPoolExecutor(PUTTERS) as pool:
         while part := list(islice(source, 2000)):
-            list(pool.map(lambda one: store.put(*one), part))
+            list(pool.map(lambda one: store.put_new(*one), part))
 
 
 def run(local: LocalAws, folder: Path, kill_at: int | None = None) -> dict[str, object]:

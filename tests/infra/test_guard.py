@@ -85,7 +85,7 @@ MISTAKES = [
     ),
     (
         "storage.yaml",
-        "AccessLogBucketPolicy/Properties/PolicyDocument/Statement/1/Principal",
+        "AccessLogBucketPolicy/Properties/PolicyDocument/Statement/2/Principal",
         "*",
         "buckets_are_written_and_read_by_roles_not_by_everyone",
     ),
