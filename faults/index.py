@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 Item = Mapping[str, Any]
+RECORDS = "logs"
+"""The prefix of records' keys."""
 MEMBERS = ("requestId", "requestType", "statusCode", "outcome", "latencyMs")
 """Of an item, that say what the object says under the same name."""
 
 
 def objects_in(folder: Path) -> dict[str, bytes]:
-    """Read every object below a folder, by its key."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.json")}
+    """Read every record of a store's folder, by its key; the digests beside them are ``verify``'s."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in (folder / RECORDS).rglob("*.json")}
 
 
 def sqlite_items(path: Path) -> list[Item]:

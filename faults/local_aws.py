@@ -19,7 +19,7 @@ import boto3
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.config import Config
 
-from faults.index import Item
+from faults.index import RECORDS, Item
 from faults.system import free_port
 
 REGION = "eu-central-1"
@@ -62,9 +62,9 @@ class LocalAws:
         )
 
     def objects(self) -> dict[str, bytes]:
-        """Read every object, by its key."""
+        """Read every record, by its key."""
         s3 = self.client("s3")
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{RECORDS}/")
         keys = [str(one["Key"]) for page in pages for one in page.get("Contents", [])]
         return {key: s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
 

@@ -66,11 +66,6 @@ def _items(system: System) -> list[dict[str, object]]:
     return [dict(item) for item in sqlite_items(_index(system))]
 
 
-def _is_idle(system: System) -> bool:
-    """Tell whether all that the shipper knows of is stored and told."""
-    return system.is_shipped() and not system.status("shipper").get("untold")
-
-
 def _locked(system: System, load: Load, clock: FastClock | None) -> list[str]:
     """Hold SQLite's write lock for minutes, as a backup or a tool of somebody's may."""
     missed = []
@@ -126,7 +121,7 @@ def _damaged(system: System, load: Load, _: FastClock | None) -> list[str]:
 
 def _poisoned(system: System, load: Load, _: FastClock | None) -> list[str]:
     """Lay documents that are none among the objects, and items that no object stands for into the index."""
-    day = min(path.parent for path in system.objects.rglob("*.json"))
+    day = min((system.objects / key).parent for key in objects_in(system.objects))
     for name, data in DOCUMENTS.items():
         (day / f"{POISON}{name}.json").write_bytes(data)
     with closing(sqlite3.connect(_index(system), isolation_level=None, timeout=30.0)) as other:
@@ -158,7 +153,7 @@ def _reindexed(system: System, load: Load, *, is_readable: bool = True) -> list[
 
 
 def _count(system: System) -> int:
-    return sum(1 for _ in system.objects.rglob("*.json"))
+    return len(objects_in(system.objects))
 
 
 LOCKED = "index locked for two minutes by another process"

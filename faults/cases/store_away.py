@@ -118,7 +118,7 @@ def _away(stage: Stage, number: int, way: str, seconds: float, upstream: int) ->
             stop_and_settle(system)
         objects = read_objects(store.write_down(folder / "objects"))
     refused = sum(call.status == 503 for call in load.ledger.calls)
-    note = f"{seconds / 60:.0f} minutes; {refused:,} calls got 503; {watched.note()}; the shipper said: {watched.trouble}"
+    note = f"{seconds / 60:.0f} minutes; {refused:,} calls got 503; {watched.note()}; the shipper said: {watched.trouble or 'nothing'}"
     done = row(f"store {way}", load.ledger, objects, compare(load.ledger, objects), note)
     return replace(done, findings=(*done.findings, *missed, *watched.findings()))
 
@@ -139,12 +139,12 @@ def _let_it_be_away(
         watched.look(system)
         time.sleep(0.1)
     stored = len(store.objects) - before
-    if mode in {LATE_ANSWER, LOST_ANSWER}:
+    if mode in {LATE_ANSWER, LOST_ANSWER}:  # the next try finds each stored, and is no trouble
         if not stored:
             missed.append("nothing was stored without an answer")
     elif stored:
         missed.append(f"{stored} objects were stored by a store that was away")
-    if not watched.trouble:
+    elif not watched.trouble:
         missed.append("the shipper's status says nothing of it")
     _hand_out(store, clock, RENEWED)
     store.mode = OK
