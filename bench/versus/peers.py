@@ -108,11 +108,11 @@ def _program(venv: str, name: str) -> str:
     return str(VENVS / venv / "bin" / name)
 
 
-def _ours(durability: str) -> Peer:
+def _ours(name: str, durability: str, python: str, about: str) -> Peer:
     return Peer(
-        f"llm-audit {durability}",
-        f"this project, durability {durability}, the whole pipeline: journal, shipper, objects in S3",
-        (sys.executable, "-m", "llm_audit", "serve", "--upstream", "http://127.0.0.1:{upstream}"),
+        name,
+        f"this project, durability {durability}, the whole pipeline (journal, shipper, objects in S3); {about}",
+        (python, "-m", "llm_audit", "serve", "--upstream", "http://127.0.0.1:{upstream}"),
         environ={
             "AUDIT_LISTEN": "127.0.0.1:{port}",
             "AUDIT_DATA_DIR": "{folder}/data",
@@ -175,8 +175,9 @@ PEERS = (
         (_program("smg", "smg"), "launch", *_ROUTED, "--policy", "round_robin", "--log-level", "error",
          "--prometheus-port", "{metrics}"),
     ),
-    _ours("process"),
-    _ours("host"),
+    _ours("llm-audit process", "process", _program("llm-audit", "python"), "compiled, as in the image"),
+    _ours("llm-audit host", "host", _program("llm-audit", "python"), "compiled, as in the image"),
+    _ours("llm-audit plain", "process", sys.executable, "plain Python, as in a checkout"),
     Peer(
         "fastapi",
         "FastAPI and httpx, as most people would write it, no audit",
