@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test tests tools faults fuzz callers browser vendor lint format docs lock clean
+.PHONY: help bench demo test test-compiled tests tools faults fuzz callers browser vendor lint format docs lock clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,32 @@ faults: $(VENV)/dev-installed ## Make real faults happen and count what is lost 
 fuzz: $(VENV)/dev-installed ## Look for bytes that break a parser, a minute each (FUZZ="--seconds 600 --only journal --keep").
 	$(BIN)/python -m faults.fuzzing $(FUZZ)
 
+# Whom `make bench` compares with, each in an environment of its own, and us, compiled as in the image.
+BENCH := $(VENV)/bench
+PEERS := envoy vllm-router smg litellm fastapi plots
+
+bench: $(VENV)/dev-installed $(PEERS:%=$(BENCH)/%/installed) $(BENCH)/llm-audit/installed ## Measure us against what people would pick instead; writes docs/benchmarks.md (BENCH_ARGS="--rounds 2").
+	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || command -v nginx wrk >/dev/null || apt-get install --yes --quiet nginx-light wrk || true
+	@command -v wrk >/dev/null || { echo "wrk is needed (Debian: apt-get install wrk nginx-light)" >&2; exit 2; }
+	$(BIN)/python -m bench.versus --write $(BENCH_ARGS)
+	$(BENCH)/plots/bin/python bench/versus/plots.py build/bench.json docs/benchmarks
+
+$(PEERS:%=$(BENCH)/%/installed): $(BENCH)/%/installed: requirements/bench/%.txt | $(VENV)/made
+	$(BIN)/python -m venv $(BENCH)/$*
+	$(BENCH)/$*/bin/python -m pip --disable-pip-version-check --quiet install --no-compile --require-hashes -r $<
+	@touch $@
+
+$(BENCH)/llm-audit/installed: requirements/bench/llm-audit.txt setup.py pyproject.toml $(shell find src -name '*.py') | $(VENV)/made
+	$(BIN)/python -m venv $(BENCH)/llm-audit
+	$(BENCH)/llm-audit/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	LLM_AUDIT_COMPILE=1 $(BENCH)/llm-audit/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --force-reinstall .
+	@touch $@
+
+# The tests of what is compiled, against the compiled modules: they must not tell the difference.
+test-compiled: $(VENV)/dev-installed $(BENCH)/llm-audit/installed ## Run the data path's tests against the compiled build of `make bench`.
+	PYTHONPATH=$$($(BENCH)/llm-audit/bin/python -c 'import llm_audit, pathlib; print(pathlib.Path(llm_audit.__file__).parents[1])') \
+	  $(BIN)/python -m pytest tests/record tests/journal tests/proxy tests/ship
+
 # The clients in docs/callers.md that the dev environment does not hold; whoever can't reach npm loses no test but theirs.
 CALLERS := $(VENV)/callers
 
@@ -105,7 +131,7 @@ docs: $(VENV)/dev-installed ## Write the documents that are generated from the c
 
 lock: ## Renew the lock files (hashes, no registry address).
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
-	cd requirements && for name in demo runtime dev callers awscli checkov; do \
+	cd requirements && for name in demo runtime dev callers awscli checkov bench/envoy bench/fastapi bench/litellm bench/llm-audit bench/plots bench/smg bench/vllm-router; do \
 	  ../$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate $$name.in -o $$name.txt; done
 

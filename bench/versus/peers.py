@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -22,6 +23,8 @@ from bench.versus.accounting import Role, tree
 ROOT = Path(__file__).parents[2]
 VENVS = ROOT / ".venv" / "bench"
 START_S = 120.0
+SETTLED_S = 2.5
+"""The shipper writes its status once a second: when it has not changed for so long, all is shipped."""
 
 NGINX = """daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 8192; }}
@@ -196,6 +199,19 @@ class Running:
     peer: Peer
     port: int
     pid: int
+    status: Path
+    """Where our shipper says how far it is; nobody else has it."""
+
+    def settle(self) -> None:
+        """Wait until all that was asked of it is done: for us, until everything is shipped."""
+        if not self.status.exists():
+            return
+        stored, since = -1, time.monotonic()
+        while time.monotonic() - since < SETTLED_S:
+            now = json.loads(self.status.read_text())["stored"]
+            if now != stored:
+                stored, since = now, time.monotonic()
+            time.sleep(0.1)
 
     def roles(self) -> tuple[Role, ...]:
         """Its processes: ``all``, and for us each of the parts."""
@@ -240,7 +256,7 @@ def running(peer: Peer, stage: Stage) -> Iterator[Running]:
         )
     try:
         _wait_for(peer, process, int(names["port"]), folder / "log")
-        yield Running(peer, int(names["port"]), process.pid)
+        yield Running(peer, int(names["port"]), process.pid, folder / "data" / "status" / "shipper.json")
     finally:
         _end(process)
 

@@ -72,12 +72,14 @@ def _charged(peer: Running, load: Callable[[], dict[str, float]]) -> Measured:
     roles = peer.roles()
     before = [cpu_us(role.pids) for role in roles]
     said = load()
+    resident = {role.name: resident_mb(role.pids) for role in roles}
+    peer.settle()
     measured: Measured = dict(said)
     for role, began in zip(roles, before, strict=True):
         name = "us" if role.name == "all" else f"us.{role.name}"
         measured[name] = (cpu_us(role.pids) - began) / said["calls"]
         if role.name in {"all", "proxy"}:
-            measured["mb" if role.name == "all" else "mb.proxy"] = resident_mb(role.pids)
+            measured["mb" if role.name == "all" else "mb.proxy"] = resident[role.name]
     return measured
 
 

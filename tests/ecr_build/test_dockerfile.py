@@ -47,8 +47,8 @@ def test_the_base_image_is_pinned_by_digest_and_both_stages_use_it():
 
 
 def test_every_package_is_installed_by_its_hash_or_from_this_repository():
-    installs = re.findall(r"pip install ([^&\n]+)", TEXT)
-    assert len(installs) == 2
+    installs = re.findall(r"pip (?:install|wheel) ([^&\n]+)", TEXT)
+    assert len(installs) == 4
     assert all(
         "--require-hashes" in words or {"--no-index", "--no-deps"} <= set(words.split()) for words in installs
     )
