@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +18,9 @@ from llm_audit.cli.settings import Settings
 from llm_audit.index.index import IndexReader, IndexUnavailableError
 from llm_audit.index.schema import Item, attributes
 from llm_audit.index.selection import InvalidCursorError
+from llm_audit.integrity.access_log_file import AccessLog, AccessLogError
 from llm_audit.query.filters import FILTER_NAMES, Filter, FilterError, make_filter
+from llm_audit.record.times import iso_from_ms
 from llm_audit.store.objects import ObjectStore, StoreError, StoreSettingsError
 from llm_audit.store.opening import open_store
 
@@ -41,6 +45,29 @@ def reading(settings: Settings) -> Iterator[IndexReader]:
 def open_objects(settings: Settings) -> ObjectStore:
     """Open the store that the settings name; raises StoreSettingsError."""
     return open_store(settings.bucket, region=settings.aws_region, endpoint_url=settings.aws_endpoint_url)
+
+
+def os_actor() -> str:
+    """Give who runs this, as the access log names people of the machine."""
+    try:
+        return f"os:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"os:uid {os.getuid()}"
+
+
+def record_reading(settings: Settings, action: str, subject: str, details: dict[str, Any]) -> None:
+    """Write into the access log that somebody at this machine is about to read content, before it is printed.
+
+    Where there is no data dir, this machine only looks at another's records, and has no log. Raises ProblemError: what
+    cannot be recorded is not to be shown.
+    """
+    if not settings.data_dir.is_dir():
+        return
+    at = iso_from_ms(time.time_ns() // 1_000_000)
+    try:
+        AccessLog(settings.data_dir / "access").append(at, os_actor(), action, subject, details)
+    except AccessLogError as error:
+        raise ProblemError(f"{error}; nothing is shown that is not on record") from None
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from calls import key_of, record, request_id
+from llm_audit.integrity.access_log_file import AccessLog
 from llm_audit.record.encoding import encode_record, sha256_hex
 from llm_audit.record.schema import ErrorInfo, Outcome
 from recorded import Recorded
@@ -121,3 +122,17 @@ def test_hostile_text_in_a_body_reaches_no_terminal(tmp_path):
 @pytest.mark.parametrize("flags", [["--part", "request"], ["--raw", "--json"], []], ids=str)
 def test_contradicting_flags_are_wrong_usage(recorded, flags):
     assert recorded.run("show", *(flags and [request_id(1)]), *flags).exit_code == 2
+
+
+def test_that_a_call_is_shown_is_on_record_before_and_without_it_nothing_is_shown(recorded):
+    log = AccessLog(recorded.data_dir / "access")
+    recorded.run("show", request_id(1), "--raw")
+    (entry,) = log.newest(9)
+    assert (entry.action, entry.subject, entry.details["form"]) == ("content.show", request_id(1), "raw")
+    assert entry.actor.startswith("os:")
+    log.path.unlink()
+    log.path.mkdir()
+    result = recorded.run("show", request_id(1))
+    assert result.exit_code == 1
+    assert "nothing is shown that is not on record" in result.output
+    assert "Hello" not in result.output

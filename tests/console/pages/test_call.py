@@ -1,9 +1,12 @@
 import json
+import time
+from datetime import UTC, datetime
 
 import pytest
 
 from calls import key_of, record, request_id
 from console_kit import Stage
+from llm_audit.index.sqlite import SqliteReader
 from llm_audit.record.encoding import encode_record, sha256_hex
 from llm_audit.record.schema import WriterPosition
 
@@ -151,3 +154,22 @@ def test_the_record_before_is_read_again_and_held_against_the_digest_that_this_o
     assert "DOES NOT HAVE the digest" in visitor.get(path).text
     file.unlink()
     assert "is not at hand" in visitor.get(path).text
+
+
+class KnowsNoIds(SqliteReader):
+    """An index that finds calls as DynamoDB does: by what the object itself says."""
+
+    def get(self, _request_id):
+        return None
+
+
+def test_a_call_in_a_table_that_knows_no_ids_is_found_by_its_object_and_checked_against_its_item(recorded):
+    now = time.time_ns() // 1_000_000
+    today = record(
+        1, started_at_ms=now, request_id=f"{now >> 16:08x}-{now & 0xFFFF:04x}-7000-8000-000000000001"
+    )
+    day = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y/%m/%d")
+    recorded.store.put_new(f"logs/{day}/{today.request_id}.json", encode_record(today))
+    stage = Stage(recorded, open_index=lambda: KnowsNoIds(recorded.index_path), is_whole=False)
+    assert today.request_id in stage.visitor().get(f"/calls/{today.request_id}").text
+    assert "no index has a digest" in stage.visitor("anna").get(f"/calls/{today.request_id}").text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 import click
 from rich.table import Table
 
-from llm_audit.cli.reading import ProblemError
+from llm_audit.cli.reading import ProblemError, os_actor
 from llm_audit.cli.settings import Settings, with_settings
 from llm_audit.cli.terminal import cell
 from llm_audit.cli.terminal import console as terminal
@@ -129,7 +128,7 @@ def _typed_password() -> str:
 
 def _record(settings: Settings, at: str, action: str, user: User) -> None:
     log = AccessLog(settings.data_dir / "access")
-    log.append(at, f"os:{getpass.getuser()}", action, user.name, {"role": user.role.value})
+    log.append(at, os_actor(), action, user.name, {"role": user.role.value})
 
 
 @contextmanager

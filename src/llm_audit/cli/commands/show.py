@@ -14,10 +14,11 @@ from rich.text import Text
 
 from llm_audit.cli.facts import facts_of
 from llm_audit.cli.indexes import open_index
-from llm_audit.cli.reading import ProblemError, open_objects, problems
+from llm_audit.cli.reading import ProblemError, open_objects, problems, record_reading
 from llm_audit.cli.settings import READING, Settings, with_settings
 from llm_audit.cli.terminal import cell, console, harmless
 from llm_audit.index.index import IndexMissingError, IndexReader
+from llm_audit.index.schema import stem_of
 from llm_audit.query.filters import parse_time
 from llm_audit.query.lookup import FoundCall, find_calls
 from llm_audit.query.transcript import Turn, body_bytes, transcript
@@ -46,6 +47,8 @@ def command(
 ) -> None:
     """Show the call with this request id (as x-request-id said), as a conversation.
 
+    That it was shown is recorded first, in the access log of the data dir, where there is one: see docs/console.md.
+
     Two calls that used one id are both shown. What the index does not find (DynamoDB knows no ids) is found by its
     object's name: on the day that a UUIDv7 names, or else day by day. Exit code 1 where there is none, or where
     the stored record is not the one that was indexed.
@@ -61,6 +64,9 @@ def command(
             f"there is no call {request_id!r} since {since}; one that ended just now comes in a second or two, --since "
             "looks further back, and `llm-audit reindex` builds the index again from the objects"
         )
+    form = "json" if as_json else "raw" if raw else "conversation"
+    for one in found:
+        record_reading(settings, "content.show", stem_of(one.key), {"key": one.key, "form": form})
     for one in found:
         if as_json:
             click.echo(one.data.decode("utf-8", "backslashreplace"))

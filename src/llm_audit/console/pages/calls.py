@@ -16,12 +16,16 @@ from llm_audit.console.console import Console, redirect
 from llm_audit.console.roles import Right, Viewer
 from llm_audit.index.index import IndexMissingError
 from llm_audit.index.schema import Item
+from llm_audit.index.selection import Order, parse_cursor
 from llm_audit.query.filters import FILTER_NAMES, Filter, sentence_of
 from llm_audit.query.pages import Listing, list_calls, pages
+from llm_audit.query.searching import is_search, search_calls
 from llm_audit.record.schema import Outcome
 
 PAGE_SIZE = 50
 LIVE_SECONDS = 2
+SEARCH_SECONDS = 0.12
+"""How long a page looks for calls that no index of SQLite knows; then it says how far it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,15 @@ class CallsPage:
     outcomes: tuple[str, ...]
     shows_previews: bool
     live_seconds: int
+    is_whole: bool
+
+    @property
+    def looked_back_to(self) -> str | None:
+        """How far a search came within its time."""
+        cursor = self.listing.cursor
+        if not self.is_whole or not self.listing.partial or cursor is None:
+            return None
+        return parse_cursor(cursor, self.address.order).started_at
 
     @property
     def fields(self) -> dict[str, str]:
@@ -65,7 +78,9 @@ def routes(console: Console) -> APIRouter:
         listing = _listing(console, filters, address)
         if shows_previews:
             _record_previews(console, viewer, listing)
-        page = CallsPage(address, listing, tuple(Outcome), shows_previews, LIVE_SECONDS)
+        page = CallsPage(
+            address, listing, tuple(Outcome), shows_previews, LIVE_SECONDS, console.setup.is_whole
+        )
         return console.page("calls.html", viewer, page)
 
     @router.get("/calls/export.csv")
@@ -95,6 +110,8 @@ def _listing(console: Console, filters: Sequence[Filter], address: Address) -> L
         index = console.index()
     except IndexMissingError:
         return Listing("calls: none was made yet", (), None, partial=False)
+    if console.setup.is_whole and address.order is Order.NEWEST and is_search(filters):
+        return search_calls(index, filters, PAGE_SIZE, address.cursor, SEARCH_SECONDS)
     return list_calls(index, filters, address.order, PAGE_SIZE, address.cursor)
 
 
