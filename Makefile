@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help bench demo test test-compiled tests tools faults fuzz callers browser vendor lint format docs lock clean
+.PHONY: help bench demo test test-compiled tests tools faults fuzz callers browser promtool vendor lint format docs lock clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,12 +43,20 @@ tests: $(VENV)/dev-installed
 
 # What tests ask for besides the dev environment.
 tools: $(VENV)/awscli/installed $(VENV)/checkov/installed
-	@$(MAKE) --no-print-directory browser
+	@$(MAKE) --no-print-directory browser promtool
 	@$(MAKE) --no-print-directory --keep-going callers || echo "docs/callers.md: examples without their client are skipped" >&2
 
 browser: ## Install Chromium, in which the console's pages are tested, where that can be done.
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install --yes --quiet chromium; } \
 	  || echo "no Chromium here (only root with apt-get can have it installed): the console's pages are not tested in a browser" >&2
+
+PROMTOOL := $(VENV)/prometheus
+
+promtool: ## Unpack promtool, with which ops/prometheus is tested, where there is none and apt is there.
+	@# Debian's package is unpacked, not installed: that would start a Prometheus server here.
+	@command -v promtool >/dev/null || test -x $(PROMTOOL)/usr/bin/promtool || { command -v apt-get >/dev/null && mkdir -p $(PROMTOOL) && \
+	  cd $(PROMTOOL) && apt-get download --quiet prometheus 2>/dev/null && dpkg-deb --extract prometheus_*.deb . && rm -f prometheus_*.deb usr/bin/prometheus; } \
+	  || echo "no promtool here (apt-get download prometheus fetches Debian's): the alert rules are not tested" >&2
 
 VENDORED := src/llm_audit/console/static/vendor
 

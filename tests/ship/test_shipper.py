@@ -301,9 +301,9 @@ def test_the_chain_links_to_what_an_earlier_version_stored_in_other_words(tmp_pa
         call(writer, f"{n}")
     real = shipper_module.build
 
-    def older(ended, previous):
+    def older(ended, previous, note):
         """Build as an earlier version did, which did not know the operation's name."""
-        built = real(ended, previous)
+        built = real(ended, previous, note)
         data = built.data.replace(b'"operation":"chat"', b'"operation":null')
         return built._replace(data=data, sha256=sha256_hex(data))
 
@@ -332,10 +332,10 @@ def test_what_cannot_be_built_goes_to_quarantine_and_a_stub_takes_its_place(
         call(writer, f"secret {n}")
     real = shipper_module.build
 
-    def mistaken(ended, previous):
+    def mistaken(ended, previous, note):
         if ended.sequence == 2:
             raise TypeError(f"cannot handle {b''.join(ended.request_body)!r}")
-        return real(ended, previous)
+        return real(ended, previous, note)
 
     monkeypatch.setattr(shipper_module, "build", mistaken)
 

@@ -159,8 +159,8 @@ class ShipperMachine(RuleBasedStateMachine):
             self.dies_at = None
             raise Died
 
-    def build_as_this_version(self, ended, previous_sha256: str | None) -> BuiltRecord:
-        built = build(ended, previous_sha256)
+    def build_as_this_version(self, ended, previous_sha256: str | None, note) -> BuiltRecord:
+        built = build(ended, previous_sha256, note)
         data = built.data.replace(b'"proxyVersion":"0.1.0"', b'"proxyVersion":"0.1.%d"' % self.version)
         return built._replace(data=data, sha256=sha256_hex(data))
 

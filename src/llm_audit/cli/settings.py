@@ -53,6 +53,9 @@ class Settings:
     console: Address | str
     """``off`` where there is none; see ``console_address``."""
     console_hosts: tuple[str, ...]
+    metrics: str
+    """``on`` or ``off``; see ``is_scraped``."""
+    metrics_token: str | None
     workers: int
     max_body_bytes: int
     upstream_timeout: float
@@ -92,6 +95,11 @@ class Settings:
     def console_address(self) -> Address | None:
         """Where the console listens, or None where it does not."""
         return self.console if isinstance(self.console, Address) else None
+
+    @property
+    def is_scraped(self) -> bool:
+        """Whether ``/metrics`` is served, which is beside the console."""
+        return self.metrics == "on" and self.console_address is not None
 
     @property
     def quarantine_dir(self) -> Path:

@@ -150,6 +150,22 @@ SETTINGS: tuple[Setting, ...] = (
         "names under which the console is served; a request for any other is refused",
         "the listening address, `localhost`, `127.0.0.1` and `[::1]`",
     ),
+    Setting(
+        "metrics",
+        "AUDIT_METRICS",
+        kinds.choice("on", "off"),
+        "on",
+        "whether the console's address serves `/metrics` to Prometheus; traces and metrics by OTLP follow the standard `OTEL_*`",
+    ),
+    Setting(
+        "metrics_token",
+        "AUDIT_METRICS_TOKEN",
+        kinds.SECRET,
+        None,
+        "bearer token for `/metrics` from other machines; from this one, none is needed",
+        "none: only this machine reads them",
+        is_secret=True,
+    ),
     Setting("workers", "AUDIT_WORKERS", kinds.integer(1, 64), "1", "proxy processes"),
     Setting(
         "max_body_bytes",

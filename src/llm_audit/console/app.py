@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from llm_audit.console.console import Console, LoginNeededError, RefusedError, redirect
@@ -33,7 +34,7 @@ _ROOMS = (login, overview, calls, call, pipeline, access, users)
 
 
 def create_app(setup: ConsoleSetup, mounts: Mapping[str, ASGIApp] | None = None) -> ASGIApp:
-    """Give the application. ``mounts`` are others to serve beside it by path, such as ``/metrics``; they guard themselves.
+    """Give the application. ``mounts`` are others to serve beside it, each at one path such as ``/metrics``: objects, not functions.
 
     A mounted application is behind the same Host check and headers, and asks for its own credentials.
     """
@@ -46,7 +47,7 @@ def create_app(setup: ConsoleSetup, mounts: Mapping[str, ASGIApp] | None = None)
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
     for path, other in (mounts or {}).items():
-        app.mount(path, other)
+        app.router.routes.append(Route(path, other))
 
     for room in _ROOMS:
         app.include_router(room.routes(console))

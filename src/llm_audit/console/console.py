@@ -106,12 +106,7 @@ class Console:
         user = self.users.get(name) if name else None
         if user is not None and user.enabled:
             return Viewer(user.name, user.role, RIGHTS[user.role], self.sessions.form_token(token), address)
-        local = is_local(
-            listens_on=self.setup.listens_on,
-            client=address,
-            host=request.headers.get("host", ""),
-            is_forwarded=any(name in request.headers for name in _FORWARDING),
-        )
+        local = is_from_here(request, self.setup.listens_on)
         return Viewer(None, None, frozenset({Right.METADATA} if local else ()), "", address)
 
     def require(self, request: Request, right: Right) -> Viewer:
@@ -180,6 +175,16 @@ class Console:
 
     def _is_own(self, origin: str, request: Request) -> bool:
         return origin.partition("://")[2].lower() == request.headers.get("host", "").lower()
+
+
+def is_from_here(request: Request, listens_on: str) -> bool:
+    """Tell whether a request comes from this machine, to a console that listens on ``listens_on``."""
+    return is_local(
+        listens_on=listens_on,
+        client=request.client.host if request.client else "",
+        host=request.headers.get("host", ""),
+        is_forwarded=any(name in request.headers for name in _FORWARDING),
+    )
 
 
 def redirect(path: str) -> Response:

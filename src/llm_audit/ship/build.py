@@ -6,7 +6,7 @@ The frames, the writer's opening and the digest of the record before give the sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from llm_audit.dialects.interpret import interpret
@@ -31,6 +31,9 @@ from llm_audit.ship.previews import fit_preview
 from llm_audit.store.keys import conflict_key, object_key
 
 _NS_PER_MS = 1_000_000
+Note = Callable[[Record], object]
+"""Gives what to remember of a record; never raises."""
+
 _UNKNOWN = Identity(IdentitySource.CLAIMED)
 QUARANTINED = "quarantined"
 """``error.type`` of a stub: the record that stands in the place of one that cannot be built."""
@@ -51,6 +54,8 @@ class BuiltRecord(NamedTuple):
     request_id: str
     prefix: str
     is_stub: bool
+    note: object = None
+    """What whoever watches wants to remember of the record (see ``watch``)."""
 
     @property
     def conflict_key(self) -> str:
@@ -61,7 +66,7 @@ class BuiltRecord(NamedTuple):
         )
 
 
-def build(ended: EndedExchange, previous_sha256: str | None) -> BuiltRecord:
+def build(ended: EndedExchange, previous_sha256: str | None, note: Note | None = None) -> BuiltRecord:
     """Build the record of a whole exchange.
 
     Raises ValueError for a damaged one, and may raise anything where there is a mistake in our own code: the
@@ -75,10 +80,12 @@ def build(ended: EndedExchange, previous_sha256: str | None) -> BuiltRecord:
     answer = _Answer.of(ended.response, ended.chunks, request.started_mono_ns)
     derived = _interpret(asked, answer, settings.body_preview)
     record = _record(ended, previous_sha256, asked, answer, derived, _error(end, derived.error))
-    return _built(ended, _as_set(record, settings.content, end), is_stub=False)
+    return _built(ended, _as_set(record, settings.content, end), note, is_stub=False)
 
 
-def build_stub(ended: EndedExchange, previous_sha256: str | None, reason: str) -> BuiltRecord:
+def build_stub(
+    ended: EndedExchange, previous_sha256: str | None, reason: str, note: Note | None = None
+) -> BuiltRecord:
     """Build the record that stands in the place of one that cannot be built, from whatever can be read.
 
     It keeps the sequence and the chain whole, so that the omission shows; it has no bodies. ``reason`` goes into
@@ -87,7 +94,7 @@ def build_stub(ended: EndedExchange, previous_sha256: str | None, reason: str) -
     asked = _Asked.of(ended.request, b"") if ended.request else _NOTHING_ASKED
     error = ErrorInfo(QUARANTINED, encodable(reason))
     record = _record(ended, previous_sha256, asked, _NO_ANSWER, _NOTHING_DERIVED, error)
-    return _built(ended, record._replace(request=record.request._replace(body=None)), is_stub=True)
+    return _built(ended, record._replace(request=record.request._replace(body=None)), note, is_stub=True)
 
 
 class _Asked(NamedTuple):
@@ -258,7 +265,7 @@ def _error(end: End, interpreted: ErrorInfo | None) -> ErrorInfo | None:
     return interpreted
 
 
-def _built(ended: EndedExchange, record: Record, *, is_stub: bool) -> BuiltRecord:
+def _built(ended: EndedExchange, record: Record, note: Note | None, *, is_stub: bool) -> BuiltRecord:
     data = encode_record(record)
     prefix = ended.opening.settings.prefix
     return BuiltRecord(
@@ -271,6 +278,7 @@ def _built(ended: EndedExchange, record: Record, *, is_stub: bool) -> BuiltRecor
         request_id=record.request_id,
         prefix=prefix,
         is_stub=is_stub,
+        note=None if note is None else note(record),
     )
 
 

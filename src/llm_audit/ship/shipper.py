@@ -22,7 +22,7 @@ from pathlib import Path
 
 from llm_audit.journal import crash
 from llm_audit.journal.model import EndedExchange
-from llm_audit.ship.build import BuiltRecord, build, build_stub
+from llm_audit.ship.build import BuiltRecord, Note, build, build_stub
 from llm_audit.ship.digest_ledger import stop_digesting
 from llm_audit.ship.digests import DigestConfig, Digester
 from llm_audit.ship.folders import private_folder
@@ -35,6 +35,7 @@ from llm_audit.ship.putters import Job, Putters, Settled
 from llm_audit.ship.quarantine import Quarantined, quarantined
 from llm_audit.ship.retry import RetryPolicy
 from llm_audit.ship.status import ShipperStatus, Tally, report, write_status
+from llm_audit.ship.watch import Watch, Watched
 from llm_audit.ship.writers import Writer, Writers, describe
 from llm_audit.store.objects import ObjectStore
 
@@ -81,13 +82,16 @@ class Shipper:
         notify: Notify | None,
         *,
         on_status: Callable[[ShipperStatus], None] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """Take the journal's lock and open the ledger.
 
-        ``notify`` None: somebody else tells the index (S3 does). ``on_status`` sees each status that is written.
+        ``notify`` None: somebody else tells the index (S3 does). ``on_status`` sees each status that is written,
+        ``watch`` the records that are stored.
         Raises ShipLockedError, LedgerError and OSError.
         """
         self._on_status = on_status
+        self._watched = Watched(watch)
         self._config = config
         private_folder(config.journal)
         self._lock = ShipLock(config.journal)
@@ -201,7 +205,7 @@ class Shipper:
         return count
 
     def _submit(self, writer: Writer, entry: Entry) -> None:
-        job = _job(entry)
+        job = _job(entry, self._watched.note)
         built = job.built
         if not entry.refusals:
             writer.line.linked(entry, built.sha256)
@@ -243,6 +247,7 @@ class Shipper:
         self._rows.clear()
         self._marks.clear()
         self._done.clear()
+        self._watched.tell()
         if self._notifier is not None:
             self._notifier.wake()
 
@@ -266,6 +271,7 @@ class Shipper:
         if (mark := writer.line.mark) is not None:
             self._marks[writer.id] = mark
         self._tally.count(settled, is_whole=is_whole)
+        self._watched.add(built.note)
 
     def _retry_refused(self, now: float) -> None:
         due = [(writer, entry) for at, writer, entry in self._refused if at <= now]
@@ -327,27 +333,27 @@ class Shipper:
             _LOG.warning("status cannot be written: %s", error)
 
 
-def _job(entry: Entry) -> Job:
+def _job(entry: Entry, note: Note | None) -> Job:
     """Build an entry's record; where that cannot be done, the stub and what to keep in quarantine."""
     ended = entry.ended
     reason = ended.damage
     if reason is None:
         try:
-            return Job(build(ended, entry.previous_sha256))
+            return Job(build(ended, entry.previous_sha256, note))
         except Exception as error:  # noqa: BLE001 - a mistake of ours must not stop what comes after
             reason = f"this version of llm-audit cannot build it: {describe(error)}"
     _LOG.error("a record goes to quarantine: %s", reason)
-    return Job(_stub(entry, reason), _evidence(ended, reason))
+    return Job(_stub(entry, reason, note), _evidence(ended, reason))
 
 
-def _stub(entry: Entry, reason: str) -> BuiltRecord:
+def _stub(entry: Entry, reason: str, note: Note | None) -> BuiltRecord:
     """Build the stub, from the exchange's place alone where its fields are what cannot be written down."""
     try:
-        return build_stub(entry.ended, entry.previous_sha256, reason)
+        return build_stub(entry.ended, entry.previous_sha256, reason, note)
     except Exception as error:  # noqa: BLE001 - the chain must go on
         _LOG.error("nothing of its request or end goes into the stub: %s", describe(error))
         bare = entry.ended._replace(request=None, end=None)
-        return build_stub(bare, entry.previous_sha256, reason)
+        return build_stub(bare, entry.previous_sha256, reason, note)
 
 
 def _evidence(ended: EndedExchange, reason: str) -> Quarantined:

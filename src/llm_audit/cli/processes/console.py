@@ -15,6 +15,7 @@ from pathlib import Path
 
 import orjson
 import uvicorn
+from starlette.types import ASGIApp
 
 from llm_audit import __version__
 from llm_audit.cli.console_port import has_tls, served_hosts
@@ -23,10 +24,13 @@ from llm_audit.cli.programs import ConsoleOptions
 from llm_audit.cli.reading import open_objects
 from llm_audit.cli.settings import Settings, load_settings
 from llm_audit.console.app import create_app
+from llm_audit.console.console import is_from_here
 from llm_audit.console.setup import ConsoleSetup
 from llm_audit.query.pipeline import PipelineFolders
 from llm_audit.ship.ledger import LedgerError
 from llm_audit.ship.ledger_reader import LedgerReader
+from llm_audit.telemetry.published import NAME, read_published
+from llm_audit.telemetry.scrape import Scrape
 
 _NICENESS = 5
 _GOODBYE_SECONDS = 2
@@ -75,11 +79,25 @@ def _key_before(ledger: Path, writer: str, boot: int, sequence: int) -> str | No
     return None if found is None else found.key
 
 
+def make_mounts(settings: Settings) -> dict[str, ASGIApp]:
+    """Give what is served beside the console: the metrics that the shipper publishes."""
+    address = settings.console_address
+    if address is None or not settings.is_scraped:
+        return {}
+    published = settings.status_dir / NAME
+    scrape = Scrape(
+        lambda: read_published(published),
+        token=settings.metrics_token,
+        is_local=lambda request: is_from_here(request, address.host),
+    )
+    return {"/metrics": scrape}
+
+
 async def _serve(settings: Settings, options: ConsoleOptions, listener: socket.socket) -> None:
     with_tls = has_tls(settings)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(make_setup(settings, options.callers_url)),
+            create_app(make_setup(settings, options.callers_url), make_mounts(settings)),
             log_config=None,
             access_log=False,
             server_header=False,

@@ -21,6 +21,7 @@ from llm_audit.cli.node_metrics import node_metrics
 from llm_audit.cli.programs import ShipperOptions
 from llm_audit.cli.settings import Settings, load_settings
 from llm_audit.cli.signals import unblock
+from llm_audit.cli.telemetry import open_telemetry, seen_by
 from llm_audit.index.sqlite import SqliteIndex
 from llm_audit.ingest.ingest import Notification, Trouble, ingest, log_trouble
 from llm_audit.ship.ledger import LedgerError
@@ -84,8 +85,13 @@ async def _ship(config: ShipConfig, store: ObjectStore, settings: Settings) -> N
 
     loop.add_reader(lifeline, has_ended)
     with indexing(settings, store) as notify:
-        see = node_metrics(settings, sys.stdout.fileno())
-        await Shipper(config, store, notify, on_status=see).run(stop)
+        telemetry = open_telemetry(settings)
+        see = seen_by(node_metrics(settings, sys.stdout.fileno()), telemetry.see if telemetry else None)
+        try:
+            await Shipper(config, store, notify, on_status=see, watch=telemetry).run(stop)
+        finally:
+            if telemetry is not None:
+                telemetry.close()
 
 
 @contextmanager
