@@ -68,8 +68,8 @@ vendor: ## Fetch the console's vendored files again, and compare their digests.
 	cd $(VENDORED) && sha256sum --check --quiet SHA256SUMS
 
 faults: $(VENV)/dev-installed ## Make real faults happen and count what is lost (FAULTS="--only kill --seed 7" for a part).
-	@# Without strace and libfaketime some cannot be made: they are fetched where that can be done, and the table says so where not.
-	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || command -v strace faketime >/dev/null || apt-get install --yes --quiet strace faketime || true
+	@# Without strace and a C compiler some cannot be made: they are fetched where that can be done, and the table says so where not.
+	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { command -v strace && command -v cc; } >/dev/null || apt-get install --yes --quiet strace gcc libc6-dev || true
 	$(BIN)/python -m faults $(FAULTS)
 
 fuzz: $(VENV)/dev-installed ## Look for bytes that break a parser, a minute each (FUZZ="--seconds 600 --only journal --keep").

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -36,17 +37,26 @@ class FastClock:
     rate: int = RATE
     began_monotonic_ns: int = field(default_factory=time.monotonic_ns)
     began_wall_ns: int = field(default_factory=time.time_ns)
+    _ahead: Path | None = None
 
     @classmethod
     def make(cls, folder: Path, rate: int = RATE) -> FastClock:
-        """Compile the library into a folder. Raises RuntimeError where this machine cannot."""
+        """Compile the library into a folder; ``rate`` 1 is as fast as ours. Raises RuntimeError where this machine cannot."""
         library = folder / "clock.so"
         command = [compiler() or "cc", "-O2", "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except subprocess.CalledProcessError as error:
             raise RuntimeError(f"{SOURCE.name} cannot be compiled: {error.stderr[-2000:]}") from error
-        return cls(library, rate)
+        ahead = folder / "clock-ahead"
+        ahead.write_bytes(bytes(8))
+        return cls(library, rate, _ahead=ahead)
+
+    def jump_to(self, seconds: float) -> None:
+        """Put the wall clock of all its processes so far ahead of where it would be (behind, where negative), at once."""
+        assert self._ahead is not None
+        with self._ahead.open("r+b") as file:
+            file.write(struct.pack("=q", round(seconds * 1e9)))
 
     @property
     def environ(self) -> dict[str, str]:
@@ -55,6 +65,7 @@ class FastClock:
         return {
             "LD_PRELOAD": f"{self.library} {before}".strip(),
             "FAULTS_CLOCK": f"{self.rate}:{self.began_monotonic_ns}:{self.began_wall_ns}",
+            "FAULTS_CLOCK_AHEAD": str(self._ahead),
         }
 
     def wall_s(self) -> float:
@@ -75,8 +86,11 @@ def stop_and_settle(system: System) -> None:
     """
     system.stop()
     if "FAULTS_CLOCK" in system.environ:
-        theirs = ("LD_PRELOAD", "FAULTS_CLOCK")
-        system.environ = {name: value for name, value in system.environ.items() if name not in theirs}
+        system.environ = {
+            name: value
+            for name, value in system.environ.items()
+            if name != "LD_PRELOAD" and not name.startswith("FAULTS_CLOCK")
+        }
         system.start()
         system.wait_until_ready()
         system.stop()

@@ -64,6 +64,30 @@ def test_every_wait_takes_as_long_by_the_fast_clock_as_it_says_and_a_part_of_tha
         assert ours < 5 <= ours * RATE + 0.01, name
 
 
+def test_the_wall_clock_jumps_at_once_and_the_monotonic_one_never(tmp_path):
+    clock = FastClock.make(tmp_path, rate=1)
+    program = "import time\nwhile input(): print(time.time(), time.monotonic(), flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        env=os.environ | clock.environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+
+        def look():
+            process.stdin.write("look\n")
+            process.stdin.flush()
+            wall, monotonic = map(float, process.stdout.readline().split())
+            return wall - monotonic
+
+        before = look()
+        for seconds in (3600, -3600, 0):
+            clock.jump_to(seconds)
+            assert look() - before == pytest.approx(seconds, abs=60)
+        process.stdin.write("\n")
+
+
 def test_a_clock_without_a_beginning_is_refused(tmp_path):
     clock = FastClock.make(tmp_path)
     environ = os.environ | {"LD_PRELOAD": str(clock.library), "FAULTS_CLOCK": "fast"}
