@@ -29,7 +29,7 @@ WAYS: dict[str, str | int] = {
     "time-out after success: stored, no answer": LATE_ANSWER,
     "reset after success: stored, cut": LOST_ANSWER,
 }
-JOURNAL = 16 << 20
+JOURNAL = 8 << 20
 MAY_GROW = 12 << 20
 """A process may hold so much more in the second half of the hour than at most in the first."""
 TOKEN_S = 360.0
