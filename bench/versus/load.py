@@ -51,7 +51,9 @@ class _Streaming(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
-        self._next()
+        asyncio.get_running_loop().call_soon(
+            self._next
+        )  # closed in here, create_connection would wait for ever
 
     def _next(self) -> None:
         if not self._streams.left:
@@ -96,6 +98,7 @@ class _Caller(asyncio.Protocol):
 
     def __init__(self, loop: OpenLoop) -> None:
         self._loop = loop
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._due: float | None = None
         self._read = bytearray()
 
@@ -124,8 +127,14 @@ class _Caller(asyncio.Protocol):
             self._loop.answered(self, due, is_ok=head.startswith(b"http/1.1 200"))
 
     def connection_lost(self, _error: Exception | None) -> None:
+        self.lost.set_result(None)
         if self._due is not None:
             self._loop.answered(None, self._due, is_ok=False)
+
+    def close(self) -> asyncio.Future[None]:
+        """Close; the future is done once it is closed."""
+        self._transport.close()
+        return self.lost
 
 
 class OpenLoop:
@@ -161,9 +170,11 @@ class OpenLoop:
     async def run(self, port: int) -> dict[str, float]:
         """Run; give percentiles in milliseconds."""
         loop = asyncio.get_running_loop()
+        callers = []
         for _ in range(self.CONNECTIONS):
             _, caller = await loop.create_connection(lambda: _Caller(self), "127.0.0.1", port)
-            self._idle.append(caller)
+            callers.append(caller)
+        self._idle.extend(callers)
         began = time.perf_counter()
         for number in range(self._total):
             due = began + number * self._gap
@@ -174,6 +185,7 @@ class OpenLoop:
             else:
                 self._waiting.append(due)
         await asyncio.wait_for(self._done.wait(), 60)
+        await asyncio.gather(*(caller.close() for caller in callers))
         latencies = sorted(self._latencies) or [float("nan")]
         return {
             "calls": len(self._latencies),

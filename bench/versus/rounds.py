@@ -23,9 +23,8 @@ def measure(folder: Path, *, rounds: int, scale: float, peers: Sequence[str], on
     """Start everything, do the rounds, end everything. A peer that is not there is said and left out."""
     results: Results = {}
     with ExitStack() as stack:
-        stage = Stage(
-            folder, stack.enter_context(_server("upstream")), stack.enter_context(_server("s3_endpoint"))
-        )
+        upstream, s3 = (stack.enter_context(served(name))[0] for name in ("upstream", "s3_endpoint"))
+        stage = Stage(folder, upstream, s3)
         there = list(_started(stack, stage, peers))
         loads = [work for work in works(folder) if not only or work.name in only]
         for number in range(rounds):
@@ -86,17 +85,19 @@ def at_rate_of(port: int, rate: float, scale: float) -> Measured:
 
 
 @contextmanager
-def _server(module: str) -> Iterator[int]:
-    """Run one of our own servers as a process; gives its port."""
+def served(module: str, *arguments: int) -> Iterator[tuple[int, int]]:
+    """Run one of our own servers as a process; gives its port and its process id."""
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", f"bench.versus.{module}", str(port)], cwd=ROOT, stdout=subprocess.PIPE
+        [sys.executable, "-m", f"bench.versus.{module}", str(port), *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
     )
     try:
         assert process.stdout is not None
         if not process.stdout.readline().startswith(b"listening"):
             raise PeerError(f"bench.versus.{module} does not start")
-        yield port
+        yield port, process.pid
     finally:
         process.kill()
         process.communicate()
