@@ -3,7 +3,8 @@
 Run from a checkout: ``.venv/bin/python bench/console_scale.py [ITEMS] [FOLDER]`` (default 1000000 and a temporary folder;
 an index that a run left in the folder is asked again, not filled). Items are those of ``index_scale.py``. Each page is
 asked for through the whole application, as somebody on this machine without a login, twenty times with the file in the
-page cache; the median and the worst are given, in milliseconds. The overview answers while it still counts: ``counted``
+page cache; the median and the worst are given, in milliseconds, and the median of the processor's time, which a busy machine
+does not lengthen. The overview answers while it still counts: ``counted``
 is how long the count itself takes, which pages do not wait for.
 """
 
@@ -25,12 +26,15 @@ import httpx
 from index_scale import BATCH, SOURCES, calls
 
 from llm_audit.console.app import create_app
+from llm_audit.console.pages.calls import SEARCH_SECONDS
 from llm_audit.console.setup import ConsoleSetup
 from llm_audit.index.index import IndexReader
 from llm_audit.index.selection import Selection
 from llm_audit.index.sqlite import SqliteIndex, SqliteReader
+from llm_audit.query.filters import make_filter
 from llm_audit.query.overview import Range, overview
 from llm_audit.query.pipeline import PipelineFolders
+from llm_audit.query.searching import search_calls
 from llm_audit.record.times import ms_from_iso
 from llm_audit.store.folder import FolderStore
 
@@ -101,19 +105,37 @@ async def measure(setup: ConsoleSetup, asked: dict[str, Iterator[str]]) -> dict[
     found = {}
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         for name, some in asked.items():
-            times = []
+            times, works = [], []
             for path in itertools.islice(some, ROUNDS + 1):
-                began = time.perf_counter()
+                began, worked = time.perf_counter(), time.process_time()
                 answer = await client.get(path)
                 times.append((time.perf_counter() - began) * 1000)
+                works.append((time.process_time() - worked) * 1000)
                 assert answer.status_code == 200, (path, answer.text)
             first, *others = times
             found[name] = {
                 "first": round(first, 1),
                 "median": round(statistics.median(others), 1),
                 "worst": round(max(others), 1),
+                "cpu": round(statistics.median(works[1:]), 1),
             }
     return found
+
+
+def searched(path: Path) -> dict[str, float]:
+    """Give the milliseconds that a page's search for words takes that are nowhere, and how many pages reach the end."""
+    reader = SqliteReader(path)
+    asked = [make_filter("text", "not among these words", 0)]
+    cursor, times = None, []
+    while True:
+        began = time.perf_counter()
+        listing = search_calls(reader, asked, 50, cursor, SEARCH_SECONDS)
+        times.append((time.perf_counter() - began) * 1000)
+        cursor = listing.cursor
+        if cursor is None:
+            break
+    reader.close()
+    return {"pages": len(times), "median": round(statistics.median(times), 1), "worst": round(max(times), 1)}
 
 
 def counted(path: Path) -> dict[str, float]:
@@ -121,11 +143,12 @@ def counted(path: Path) -> dict[str, float]:
     reader = SqliteReader(path)
     found = {}
     for name, source in (("everything", None), ("one source", SOURCES[0])):
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         overview(
             reader, Range(ms_from_iso("2026-11-01T00:00:00Z"), ms_from_iso("2026-12-30T00:00:00Z")), source
         )
         found[name] = round(time.perf_counter() - began, 2)
+        found[f"{name}, cpu"] = round(time.process_time() - worked, 2)
     reader.close()
     return found
 
@@ -143,6 +166,7 @@ def main() -> None:
         result = {
             "items": count,
             "counted_s": counted(path),
+            "search_ms": searched(path),
             "pages_ms": asyncio.run(measure(setup_of(folder, path), asked)),
         }
     print(json.dumps(result, indent=2))

@@ -71,3 +71,14 @@ def test_a_command_makes_the_same_call_without_credentials():
     assert "-H 'x-llm-source: billing'" in command
     assert """-H 'x-mine: it'"'"'s'""" in command
     assert command.splitlines()[-1].startswith('  --data-raw \'{"model":"demo"')
+
+
+def test_a_streams_events_have_their_times_where_each_chunk_brought_one():
+    response = {
+        "contentType": "text/event-stream",
+        "bodyText": "data: {1}\n\nevent: x\ndata: {2}\n\ndata: [DONE]\n\n",
+    }
+    document = {"chunkTimesMs": [5, [9, 2]], "response": response}
+    assert timeline_of(document).events == ((5, "{1}"), (9, "{2}"), (9, "[DONE]"))
+    assert timeline_of({**document, "chunkTimesMs": [5, 9]}).events == ()
+    assert timeline_of({**document, "response": {**response, "bodyText": "x"}}).events == ()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from llm_audit.console.text import shortened
@@ -19,6 +19,9 @@ _BINS = 120
 """Columns of the timeline."""
 
 _LONGEST_COMMAND = 20_000
+MOST_EVENTS = 400
+EVENT_CHARACTERS = 400
+"""Shown of a stream's events; the whole stream is among the raw bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,15 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """When the reply's chunks came."""
+    """When the reply's chunks came, and what came with each, where each brought one event."""
 
     bars: tuple[Bar, ...]
     chunks: int
     first_ms: int
     last_ms: int
     longest_pause_ms: int
+    events: tuple[tuple[int, str], ...]
+    """Milliseconds after the request's begin, and the event's data; the first ``MOST_EVENTS``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +178,7 @@ def chain_check(writer: WriterView, before: tuple[str, bytes] | None) -> Check:
     if writer.previous_sha256 is None:
         return Check("Chain", None, "it is its writer's first record: it names none before it")
     if before is None:
-        words = "the record before is not at hand: the shipper remembers where those of the last two days are"
+        words = "the record before is not at hand (the shipper remembers two days); `llm-audit verify` follows the whole chain"
         return Check("Chain", None, words)
     key, data = before
     is_ok = sha256_hex(data) == writer.previous_sha256
@@ -205,7 +210,26 @@ def timeline_of(document: Mapping[str, Any]) -> Timeline | None:
         if count
     )
     pauses = (later[0] - earlier[0] for earlier, later in pairwise(runs))
-    return Timeline(bars, sum(count for _, count in runs), first, last, max(pauses))
+    chunks = sum(count for _, count in runs)
+    events = tuple(_events(document, runs, chunks))
+    return Timeline(bars, chunks, first, last, max(pauses), events)
+
+
+def _events(
+    document: Mapping[str, Any], runs: Sequence[tuple[int, int]], chunks: int
+) -> Iterator[tuple[int, str]]:
+    """Give each event with its chunk's time. Chunks' borders are not kept: it can be told only where there is one of each."""
+    body = _part(document, "response").get("bodyText")
+    if not isinstance(body, str) or not _text(_part(document, "response").get("contentType")):
+        return
+    events = [
+        event.strip() for event in body.replace("\r\n", "\n").split("\n\n", chunks + 1) if event.strip()
+    ]
+    if len(events) != chunks or not all(event.startswith(("data:", "event:")) for event in events):
+        return
+    times = (at for at, count in runs for _ in range(count))
+    for at, event in islice(zip(times, events, strict=False), MOST_EVENTS):
+        yield at, event.partition("data:")[2].strip()[:EVENT_CHARACTERS]
 
 
 def _runs(times: Any) -> Iterator[tuple[int, int]]:
