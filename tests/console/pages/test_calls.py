@@ -51,6 +51,15 @@ def test_previews_are_recorded_with_the_calls_before_they_are_shown_and_a_refres
     assert [len(calls) for calls in shown] == [1, 3]
 
 
+def test_a_search_is_recorded_once_though_the_form_had_empty_fields(stage):
+    visitor = stage.visitor("anna")
+    answer = visitor.get("/calls?text=Hi&user=&source=")
+    assert "user: Hi" not in visitor.get(answer.headers["location"]).text
+    assert [entry for entry in stage.recorded_actions() if entry[1] == "content.search"] == [
+        ("console:anna", "content.search", "Hi")
+    ]
+
+
 def test_what_cannot_be_recorded_is_not_shown(stage):
     visitor = stage.visitor("anna")
     stage.access_log.path.unlink()

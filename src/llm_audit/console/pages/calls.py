@@ -70,9 +70,11 @@ def routes(console: Console) -> APIRouter:
 
     @router.get("/calls")
     def calls(request: Request) -> Response:
-        address, viewer = _asked(console, request, "/calls")
+        console.require(request, Right.METADATA)
         if any(not value.strip() for _, value in request.query_params.multi_items()):
-            return redirect(address.url)  # fields left empty: the address that one would send to a colleague
+            # Fields left empty: on to the address that one would send to a colleague.
+            return redirect(read_address("/calls", request.query_params.multi_items()).url)
+        address, viewer = _asked(console, request, "/calls")
         shows_previews = address.previews and viewer.sees_content
         filters = address.made_filters(_now_ms())
         listing = _listing(console, filters, address)
