@@ -24,7 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from bench.scaling.sizes import typical_record
 from llm_audit.ingest.handler import Function, Invocation, function_from
-from local_dynamodb import REGION, running_dynamodb
+from local_aws import running_aws
+from local_dynamodb import REGION, LocalDynamoDB
+from local_s3 import LocalS3
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
 BUCKET = "audit-ingest-cpu"
@@ -37,7 +39,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=10)
     options = parser.parse_args()
     os.environ |= KEYS
-    with tempfile.TemporaryDirectory() as folder, running_dynamodb(Path(folder) / "ministack.log") as local:
+    with tempfile.TemporaryDirectory() as folder, running_aws(Path(folder)) as aws:
+        local = LocalDynamoDB(LocalS3(aws.endpoint))
         s3 = local.s3.boto3()
         s3.create_bucket(Bucket=BUCKET)
         records = [_record(s3, key, data) for key, data in typical_record(options.objects)]

@@ -24,9 +24,12 @@ ROUNDS = 3
 @contextmanager
 def both(folder):
     """Run the model server, a bare proxy and ours; gives a port and a process id of each of the two."""
-    with served("upstream") as (upstream, _), served("bare_proxy", upstream) as bare:
-        with proxy_process.worker(folder / "w-00000001", upstream) as (ours, port):
-            yield bare, (port, ours.process.pid)
+    with (
+        served("upstream") as (upstream, _),
+        served("bare_proxy", upstream) as bare,
+        proxy_process.worker(folder / "w-00000001", upstream) as (ours, port),
+    ):
+        yield bare, (port, ours.process.pid)
 
 
 def ratio_of(load, proxies) -> float:
