@@ -10,6 +10,7 @@ import os
 import random
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ class SimulatedDisk:
         self._files: dict[int, bytes] = {}
         self._names: dict[str, int] = {}
         self._lock = threading.Lock()
+        self._thread = threading.get_ident()
+        self.before_sync: Callable[[], None] = lambda: None
+        """Called before each sync of the thread that made this: there the power may go."""
         self._patch = pytest.MonkeyPatch()
         for name in ("fsync", "fdatasync"):
             self._patch.setattr(os, name, self.sync)
@@ -35,6 +39,8 @@ class SimulatedDisk:
 
     def sync(self, fd: int) -> None:
         """Stand in for both syncs."""
+        if threading.get_ident() == self._thread:
+            self.before_sync()
         about = os.fstat(fd)
         with self._lock:
             if stat.S_ISDIR(about.st_mode):

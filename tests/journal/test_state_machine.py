@@ -10,6 +10,7 @@ Hypothesis chooses the order, and at which crash point something dies; a plain m
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 import tempfile
@@ -297,6 +298,24 @@ class JournalMachine(RuleBasedStateMachine):
         self.cuts += 1
         for told in self.calls.values():
             told.power_failed = True
+
+    @rule(at=st.integers(1, 6), chance=SEEDS)
+    def power_cut_before_a_sync(self, at: int, chance: random.Random) -> None:
+        """The power goes while something is opened, recovered or freed: any order of what was not synced yet."""
+        syncs = itertools.count(1)
+
+        def before_sync() -> None:
+            if next(syncs) == at:
+                raise Died
+
+        self.disk.before_sync = before_sync
+        with suppress(Died):
+            if self.writer is None:
+                chance.choice([self.boot, self.recover])(None)
+            elif self.reader is not None:
+                self.catch_up(None, chance)
+        self.disk.before_sync = lambda: None
+        self.power_cut(chance=chance, more=True)
 
     @precondition(lambda self: self.writer is None)
     @rule(dies_at=deaths("recovery-written", "recovery-named"))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import sqlite3
 import tempfile
 import uuid
 from collections import deque
@@ -151,6 +152,7 @@ class ShipperMachine(RuleBasedStateMachine):
         self.objects: dict[str, str] = {}
         self.told: set[str] = set()
         self.index_is_away = False
+        self.holds_the_ledger: sqlite3.Connection | None = None
         self.shipper: Shipper | None = None
         self.hands: Hands
 
@@ -233,9 +235,34 @@ class ShipperMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.shipper is None)
     @rule(is_another_version=st.booleans())
     def start(self, *, is_another_version: bool) -> None:
-        self.version += is_another_version
+        self.the_ledger_can_be_written()
+        self.version += is_another_version and self.nothing_was_overtaken()
         self.shipper = Shipper(self.config, self.store, self.notify)
         self.shipper._putters = self.hands = Hands(self.store)
+        self.shipper._ledger._db.execute("PRAGMA busy_timeout = 0")
+
+    def nothing_was_overtaken(self) -> bool:
+        """Whether each stored record's predecessor is stored: if not, no other words can be found for that one."""
+        records = stored_records(self.store.folder)
+        there = {None, *(record["sha256"] for record in records)}
+        return not self.store.on_their_way and all(
+            record["writer"]["previousSha256"] in there for record in records
+        )
+
+    @precondition(lambda self: self.shipper is not None)
+    @rule()
+    def the_ledger_cannot_be_written(self) -> None:
+        if self.holds_the_ledger is None:
+            self.holds_the_ledger = sqlite3.connect(
+                self.config.journal / "ledger.sqlite3", isolation_level=None
+            )
+            self.holds_the_ledger.execute("BEGIN IMMEDIATE")
+
+    @rule()
+    def the_ledger_can_be_written(self) -> None:
+        if self.holds_the_ledger is not None:
+            self.holds_the_ledger.close()
+            self.holds_the_ledger = None
 
     async def notify(self, batch) -> None:
         if self.index_is_away:
@@ -285,6 +312,8 @@ class ShipperMachine(RuleBasedStateMachine):
     @rule(is_away=st.booleans())
     def tell(self, *, is_away: bool) -> None:
         self.index_is_away = is_away
+        if self.holds_the_ledger is not None:
+            return  # what was told cannot be noted down
         asyncio.run(self.shipper._notifier.finish())
 
     @precondition(lambda self: self.shipper is not None)
@@ -305,6 +334,25 @@ class ShipperMachine(RuleBasedStateMachine):
         assert self.objects.items() <= found.items()
         self.objects = found
 
+    def overtaken(self) -> None:
+        """Past all caution, the last put of some is the first that is done."""
+        self.the_ledger_can_be_written()
+        for _ in range(2):
+            self.whole_calls(WINDOW + 1, random.Random(0), None)
+            self.ship_for_a_while(random.Random(0))
+        self.whole_calls(WINDOW, random.Random(0), None)
+        self.turn(2.0, None)
+        if self.hands.jobs:
+            self.hands.work(len(self.hands.jobs) - 1, "done")
+        self.turn(2.0, None)
+
+    def unknown_to_the_ledger(self) -> None:
+        """Stored, and nobody could note it down."""
+        self.whole_calls(2, random.Random(0), None)
+        self.next_segment(random.Random(0))
+        self.the_ledger_cannot_be_written()
+        self.ship_for_a_while(random.Random(0))
+
     def teardown(self) -> None:
         try:
             self.end_of_the_story()
@@ -313,14 +361,20 @@ class ShipperMachine(RuleBasedStateMachine):
                 self.kill()
             while self.writers:
                 self.end_writer(pick=random.Random(0), is_killed=True)
+            self.the_ledger_can_be_written()
             self.patch.undo()
             shutil.rmtree(self.folder)
 
     def end_of_the_story(self) -> None:
+        """Come to a promise once more, kill the shipper right behind it; then ship all that there is."""
+        self.open_writer(WRITERS[0])
+        if self.shipper is None:
+            self.start(is_another_version=False)
+        [self.overtaken, self.unknown_to_the_ledger][len(self.calls) % 2]()
+        self.kill()
         while self.writers:
             self.end_writer(pick=random.Random(0), is_killed=True)
-        if self.shipper is None:
-            self.start(is_another_version=True)
+        self.start(is_another_version=True)
         while self.store.on_their_way:
             self.a_late_put_arrives(random.Random(0))
         quiet = 0
