@@ -18,7 +18,7 @@ _RUNS = re.compile(rb"stat::number_of_executed_units:\s*(\d+)")
 _COVERED = re.compile(rb"cov: (\d+)")
 _TOLD = re.compile(r"[\w.]*(Error|Exception)\b|==\d+== ?ERROR")
 _OPTIONS = ("-timeout=20", "-rss_limit_mb=2048", "-max_len=4096", "-print_final_stats=1")
-_GRACE_S = 120
+_GRACE_S = 600
 _MERGE_S = 1200
 
 

@@ -163,7 +163,7 @@ def other_segment(scratch: Path) -> bytes:
     return segment_files(scratch / "w-0000000f")[0].read_bytes()
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.data(), st.lists(st.lists(COPIED, max_size=4), min_size=1, max_size=5))
 def test_copied_frames_are_a_body_whichever_byte_is_flipped_beside_them(data, plans):
     with folder() as scratch:
@@ -188,7 +188,7 @@ def test_copied_frames_are_a_body_whichever_byte_is_flipped_beside_them(data, pl
             assert_nothing_forged(found, calls)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.data(), st.lists(st.lists(MADE, max_size=4), min_size=1, max_size=4))
 def test_frames_made_for_their_very_place_are_a_body_whichever_byte_is_flipped_beside_them(data, plans):
     with folder() as scratch:
@@ -210,7 +210,7 @@ def test_frames_made_for_their_very_place_are_a_body_whichever_byte_is_flipped_b
             assert_nothing_forged(found, calls)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.data(), st.lists(st.lists(COPIED, max_size=6), min_size=2, max_size=6))
 def test_copied_frames_are_a_body_when_a_power_cut_takes_any_pages_around_them(data, plans):
     with folder() as scratch:

@@ -46,6 +46,8 @@ def deaths(*points: str) -> st.SearchStrategy[str | None]:
     return st.sampled_from([None] * 3 * len(points) + list(points))
 
 
+pytestmark = pytest.mark.timeout(600)  # many stories in one test, on whatever machine there is
+
 Place = tuple[int, int]
 
 
@@ -518,7 +520,7 @@ class ProcessJournalMachine(JournalMachine):
     durability = Durability.PROCESS
 
 
-STEPS = settings(max_examples=80, stateful_step_count=40, suppress_health_check=list(HealthCheck))
+STEPS = settings(max_examples=40, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 JournalMachine.TestCase.settings = ProcessJournalMachine.TestCase.settings = STEPS
 test_nothing_is_lost_in_whatever_order_things_happen_in_host_durability = JournalMachine.TestCase
 test_nothing_is_lost_in_whatever_order_things_happen_in_process_durability = ProcessJournalMachine.TestCase

@@ -47,6 +47,8 @@ SAME = [uuid.UUID(int=number, version=4) for number in range(2)]
 WINDOW = 3
 """Records out at a time, and the length of caution: small, so that few calls are enough to pass both."""
 
+pytestmark = pytest.mark.timeout(600)  # many stories in one test, on whatever machine there is
+
 FATES = ("done", "done", "done", "away", "answer lost", "late", "conflict", "refused")
 
 
@@ -406,6 +408,6 @@ class ShipperMachine(RuleBasedStateMachine):
 
 
 ShipperMachine.TestCase.settings = settings(
-    max_examples=50, stateful_step_count=40, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=40, suppress_health_check=list(HealthCheck)
 )
 test_each_call_ends_once_as_one_object_in_whatever_order_things_happen = ShipperMachine.TestCase
