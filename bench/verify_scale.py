@@ -64,17 +64,19 @@ def _make(objects: Path, keys: Path, records: int) -> None:
     """Write records of some 2 KB as a writer would number them, a hundred a second, over days."""
     luck, key = random.Random(7), new_private_key()  # noqa: S311 - the same records every time
     end: ChainEnd | None = None
-    previous, entries = None, []
+    previous, entries = "0" * 64, []
     folders: set[Path] = set()
+    request_id, place = str(uuid.UUID(int=1, version=4)), WriterPosition(WRITER, 1, 987_654_321, previous)
+    body = b'{"model":"demo","messages":[{"role":"user","content":"%b"}]}' % TEXT
+    part = calls.record().request._replace(body=body, byte_count=len(body))
+    form = encode_record(calls.record(request_id=request_id, writer=place, request=part))
+    before, _, rest = form.partition(request_id.encode())
+    middle, _, after = rest.partition(b'987654321,"previousSha256":"' + previous.encode() + b'"')
     for number in range(records):
-        started = T0 + number * 10 * (20 if records < 10**5 else 1)
+        started = T0 + number * 10
         request_id = str(uuid.UUID(int=luck.getrandbits(128), version=4))
-        body = b'{"model":"demo","messages":[{"role":"user","content":"%d %b"}]}' % (number, TEXT)
-        part = calls.record().request._replace(body=body, byte_count=len(body))
-        place = WriterPosition(WRITER, 1, number, previous)
-        data = encode_record(
-            calls.record(request_id=request_id, started_at_ms=started, writer=place, request=part)
-        )
+        link = b'%d,"previousSha256":%b' % (number, b'"%b"' % previous.encode() if number else b"null")
+        data = before + request_id.encode() + middle + link + after
         name = object_key("logs", started, request_id)
         previous = hashlib.sha256(data).hexdigest()
         entries.append(Entry(1, name, number, previous, len(data)))

@@ -103,13 +103,13 @@ def read_link(data: bytes) -> Linked | None:
         return None
     try:
         writer = orjson.loads(data[start + len(_WRITER) - 1 : end + 1])
-    except orjson.JSONDecodeError:
+        name, boot, sequence = writer["id"], writer["boot"], writer["sequence"]
+        previous = writer["previousSha256"]
+    except (orjson.JSONDecodeError, KeyError):
         return None
-    match writer:
-        case {"id": str(name), "boot": int(boot), "sequence": int(sequence), "previousSha256": previous}:
-            if previous is None or isinstance(previous, str):
-                return Linked(name, boot, sequence, previous)
-    return None
+    if type(name) is not str or type(boot) is not int or type(sequence) is not int:
+        return None
+    return Linked(name, boot, sequence, previous) if previous is None or type(previous) is str else None
 
 
 def seen(data: bytes) -> Seen:
@@ -195,40 +195,46 @@ def check_objects(
 ) -> Checked:
     """Compare what lies in the store with what a digest lists; ``found`` is in the order of its entries."""
     head = digest.head
+    writer = head.writer
     by_sha = {entry.sha256: entry.key for entry in digest.entries}
-    places = {entry.place for entry in digest.entries}
-    heads, tails = [], []
+    by_place = {(entry.boot, entry.sequence): entry.sha256 for entry in digest.entries}
+    heads, tails, rows, late = [], [], [], []
     intact = bytes_read = 0
     for entry, one in zip(digest.entries, found, strict=True):
-        boot, sequence = entry.place
-        if (boot, sequence + 1) not in places:
-            tails.append((entry.place, entry.sha256))
+        boot, key_of, sequence, sha, size = entry
+        rows.append((key_of, writer, boot, sequence, sha))
+        if not _is_new(head, (boot, sequence)):
+            late.append(entry)
+        if (boot, sequence + 1) not in by_place:
+            tails.append(((boot, sequence), sha))
         if one is not None:
             bytes_read += one.size
-        wrong = _wrong(head.writer, entry, one, by_sha)
-        if wrong is not None:
-            findings.append(
-                Finding(wrong[0], entry.key, wrong[1], Range(head.writer, entry.place, entry.place))
-            )
-            continue
-        intact += 1
-        assert one is not None
-        assert one.linked is not None
-        if (boot, sequence - 1) not in places:
-            heads.append(Link(entry.place, one.linked.previous_sha256, entry.key, head.to_ms))
-    findings += _broken_links(head.writer, digest.entries, found)
+            is_intact = one.sha256 == sha and one.size == size
+            if is_intact and one.linked is not None and one.linked[:3] == (writer, boot, sequence):
+                intact += 1
+                before = by_place.get((boot, sequence - 1))
+                if before is None:
+                    heads.append(Link((boot, sequence), one.linked.previous_sha256, key_of, head.to_ms))
+                elif before != one.linked.previous_sha256:
+                    findings.append(
+                        link_finding(
+                            writer, key_of, (boot, sequence - 1), (boot, sequence), one.linked.previous_sha256
+                        )
+                    )
+                continue
+        findings.append(_finding(writer, entry, one, by_sha))
     return Checked(
         key=key,
-        name=DigestName(head.writer, "", head.number),
+        name=DigestName(writer, "", head.number),
         sha256=digest.sha256,
         head=head,
         key_id=key_id,
         findings=findings,
-        late=[entry for entry in digest.entries if not _is_new(head, entry.place)],
-        holes=_holes(head, places),
+        late=late,
+        holes=_holes(head, by_place),
         heads=heads,
         tails=tails,
-        keys=[(entry.key, head.writer, entry.boot, entry.sequence, entry.sha256) for entry in digest.entries],
+        keys=rows,
         intact=intact,
         bytes_read=bytes_read,
     )
@@ -241,48 +247,30 @@ def unusable(key: str, data: bytes, findings: list[Finding]) -> Checked:
     return Checked(key, name, sha256(data).hexdigest(), None, None, findings, [], [], [], [], [], 0, 0)
 
 
-def _wrong(writer: str, entry: Entry, one: Seen | None, by_sha: Mapping[str, str]) -> tuple[Kind, str] | None:
+def _finding(writer: str, entry: Entry, one: Seen | None, by_sha: Mapping[str, str]) -> Finding:
+    """Say what is wrong with an object that is not what its entry says."""
+    kind, detail = _wrong(entry, one, by_sha)
+    return Finding(kind, entry.key, detail, Range(writer, entry.place, entry.place))
+
+
+def _wrong(entry: Entry, one: Seen | None, by_sha: Mapping[str, str]) -> tuple[Kind, str]:
     if one is None:
         return Kind.MISSING, "it is listed, and not there"
-    if one.sha256 != entry.sha256 or one.size != entry.size:
-        return _changed(entry, one, by_sha)
-    if one.linked is None:
-        return Kind.UNREADABLE, "it is as listed, and no record"
-    if (one.linked.writer, *one.linked.place) != (writer, *entry.place):
-        return (
-            Kind.REORDERED,
-            f"it says {one.linked.writer}, boot {one.linked.boot}, sequence {one.linked.sequence}",
-        )
-    return None
-
-
-def _changed(entry: Entry, one: Seen, by_sha: Mapping[str, str]) -> tuple[Kind, str]:
     if one.sha256 != entry.sha256 and one.sha256 in by_sha:
         return Kind.REORDERED, f"these are the bytes of {by_sha[one.sha256]}"
     if one.size < entry.size:
         return Kind.TRUNCATED, f"it has {one.size} bytes of the {entry.size} listed"
+    if one.sha256 != entry.sha256 or one.size != entry.size:
+        return (
+            Kind.MODIFIED,
+            f"its sha256 is {one.sha256} ({one.size} bytes), listed is {entry.sha256} ({entry.size})",
+        )
+    if one.linked is None:
+        return Kind.UNREADABLE, "it is as listed, and no record"
     return (
-        Kind.MODIFIED,
-        f"its sha256 is {one.sha256} ({one.size} bytes), listed is {entry.sha256} ({entry.size})",
+        Kind.REORDERED,
+        f"it says {one.linked.writer}, boot {one.linked.boot}, sequence {one.linked.sequence}",
     )
-
-
-def _broken_links(writer: str, entries: list[Entry], found: Iterable[Seen | None]) -> Iterable[Finding]:
-    """Say which records do not name the digest of the one before, where both stand in this digest."""
-    by_place = {entry.place: entry.sha256 for entry in entries}
-    for entry, one in zip(entries, found, strict=True):
-        before = by_place.get((entry.boot, entry.sequence - 1))
-        if (
-            before is not None
-            and one is not None
-            and one.sha256 == entry.sha256
-            and one.linked is not None
-            and one.linked.place == entry.place
-            and one.linked.previous_sha256 != before
-        ):
-            yield link_finding(
-                writer, entry.key, (entry.boot, entry.sequence - 1), entry.place, one.linked.previous_sha256
-            )
 
 
 def link_finding(writer: str, key: str, before: Place, place: Place, says: str | None) -> Finding:
@@ -295,7 +283,7 @@ def link_finding(writer: str, key: str, before: Place, place: Place, says: str |
     )
 
 
-def _holes(head: Head, places: set[Place]) -> list[tuple[int, int]]:
+def _holes(head: Head, places: Iterable[Place]) -> list[tuple[int, int]]:
     if head.boot is None or head.first is None or head.last is None:
         return []
     holes = []

@@ -28,10 +28,6 @@ class _Row(NamedTuple):
     sha256: str
 
 
-_Fact = tuple[str, _Row | ObjectEntry]
-"""An entry or an object, by its key."""
-
-
 @dataclass(slots=True)
 class Figures:
     """The count of a verification."""
@@ -163,18 +159,23 @@ class Verification:
 
     def _objects(self, listed: Sorter[_Row], prefixes: set[str]) -> None:
         """Go through the listing of all objects and the list of all entries, side by side."""
-        objects: Iterator[_Fact] = ((entry.key, entry) for entry in self._listing(prefixes))
-        rows: Iterator[_Fact] = ((row.key, row) for row in listed)
-        merged = heapq.merge(objects, rows, key=itemgetter(0))
-        for count, (key, same) in enumerate(groupby(merged, key=itemgetter(0))):
-            facts = [fact for _, fact in same]
-            entries = [fact for fact in facts if isinstance(fact, _Row)]
-            if not entries:
-                self._unlisted(key, max(fact.size for fact in facts if isinstance(fact, ObjectEntry)))
-            elif len(entries) > 1:
-                self._found(self._listed_again(key, entries))
+        objects = iter(self._listing(prefixes))
+        one = next(objects, None)
+        for count, (key, rows) in enumerate(groupby(listed, key=itemgetter(0))):
+            while one is not None and one.key < key:
+                self._unlisted(one)
+                one = next(objects, None)
+            while one is not None and one.key == key:
+                one = next(objects, None)
+            first = next(rows)
+            again = list(rows)
+            if again:
+                self._found(self._listed_again(key, [first, *again]))
             if count % 1000 == 0:
                 self._on_progress("objects looked for in digests", count)
+        while one is not None:
+            self._unlisted(one)
+            one = next(objects, None)
         for chain in self.chains.values():
             for key, place in chain.repeated.items():
                 detail = "it is listed for a place for which another object is listed before"
@@ -185,9 +186,9 @@ class Verification:
         """List all objects once, whichever prefixes lie within others; digests are none."""
         tops = sorted(p for p in prefixes if not any(p != q and p.startswith(f"{q}/") for q in prefixes))
         listings = [self._store.list(top) for top in tops]
-        for entry in heapq.merge(*listings, key=lambda entry: entry.key):
-            if not entry.key.startswith(f"{PREFIX}/"):
-                yield entry
+        if len(listings) == 1:
+            return listings[0]
+        return heapq.merge(*listings, key=lambda entry: entry.key)
 
     def _listed_again(self, key: str, entries: list[_Row]) -> Iterator[Finding]:
         first = entries[0]
@@ -202,9 +203,10 @@ class Verification:
             Kind.DUPLICATED, key, "digests list it with different contents", Range(first.writer, place, place)
         )
 
-    def _unlisted(self, key: str, size: int) -> None:
+    def _unlisted(self, entry: ObjectEntry) -> None:
+        key = entry.key
         try:
-            one = self._reader.look_at_unlisted(key, size)
+            one = self._reader.look_at_unlisted(key, entry.size)
         except ObjectMissingError:
             return  # listed by the store and gone since: no digest speaks of it
         if one.linked is None:
