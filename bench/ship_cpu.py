@@ -1,6 +1,6 @@
 """What shipping one small record costs: CPU of the shipper's process alone, into an S3 endpoint on loopback.
 
-    python bench/ship_cpu.py [--records 20000] [--endpoint http://127.0.0.1:9000 --bucket audit] [--profile]
+    python bench/ship_cpu.py [--records 20000] [--endpoint http://127.0.0.1:9000 --bucket audit] [--digests] [--profile]
 
 Without an endpoint it starts ministack as a process of its own. Prints one JSON line: microseconds of CPU per
 record of the whole process (all threads), and of the parts that can be measured alone.
@@ -24,8 +24,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from journal_traffic import call, open_writer
+from llm_audit.integrity.signatures import new_private_key
 from llm_audit.journal.reader import WriterReader
 from llm_audit.ship.build import build
+from llm_audit.ship.digests import DigestConfig
 from llm_audit.ship.shipper import ShipConfig, Shipper
 from llm_audit.ship.status import ShipperStatus
 from llm_audit.store.folder import FolderStore
@@ -34,6 +36,7 @@ from llm_audit.store.opening import open_store
 from local_aws import running_aws
 from local_s3 import LocalS3
 
+KEY = new_private_key()
 TEXT = "Explain in one sentence what an audit trail is and why it matters to a regulated company. " * 5
 
 
@@ -54,6 +57,7 @@ def main() -> None:
             folder / "quarantine",
             folder / "status.json",
             threads=options.threads,
+            digests=_digests() if options.digests else None,
         )
         profile = cProfile.Profile(time.thread_time) if options.profile else None
         began, wall = time.process_time(), time.perf_counter()
@@ -78,6 +82,11 @@ def main() -> None:
         sys.stdout.write(json.dumps(result) + "\n")
         if profile:
             profile.print_stats("cumtime")
+
+
+def _digests() -> DigestConfig:
+    """Digests as they are in front of a model: full ones of 10,000 entries, and one at the end."""
+    return DigestConfig(interval_s=3600.0, open_key=lambda: KEY.sign, made_by="bench")
 
 
 async def _ship(config: ShipConfig, store: ObjectStore, records: int) -> None:
@@ -142,6 +151,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=96)
     parser.add_argument("--endpoint", help="an S3 endpoint that is running, or `folder`")
     parser.add_argument("--bucket", default="audit")
+    parser.add_argument("--digests", action="store_true", help="list what is stored in signed digests too")
     parser.add_argument("--profile", action="store_true")
     return parser.parse_args()
 

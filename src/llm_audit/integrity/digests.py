@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -202,16 +203,20 @@ def make_digests(
 
 def _parts(place: Place | None, entries: Sequence[Entry]) -> list[_Part]:
     """Split entries by boot; those that come late go with the first part."""
-    late = [] if place is None else [entry for entry in entries if entry.place <= place]
+    late: list[Entry] = []
     by_boot: dict[int, list[Entry]] = {}
-    for entry in entries:
-        if place is None or entry.place > place:
-            by_boot.setdefault(entry.boot, []).append(entry)
+    for entry in entries:  # many: the members are taken without names
+        if place is not None and (entry[0], entry[2]) <= place:
+            late.append(entry)
+        elif entry[0] in by_boot:
+            by_boot[entry[0]].append(entry)
+        else:
+            by_boot[entry[0]] = [entry]
     parts = []
     for boot in sorted(by_boot):
         new = by_boot[boot]
         first = place[1] + 1 if place is not None and place[0] == boot else 0
-        parts.append(_Part(boot, first, max(entry.sequence for entry in new), late + new, len(late)))
+        parts.append(_Part(boot, first, max([entry[2] for entry in new]), late + new, len(late)))
         late = []
     return parts or [_Part(None, None, None, late, len(late))]
 
@@ -226,7 +231,7 @@ def _make(
     sign: Sign,
     reached: Place | None,
 ) -> Made:
-    leaves = [entry_bytes(entry) for entry in sorted(part.entries, key=lambda entry: entry.key)]
+    leaves = [entry_bytes(entry) for entry in sorted(part.entries, key=itemgetter(1))]
     from_ms = now_ms if before is None else before.to_ms
     head = Head(
         writer=writer,

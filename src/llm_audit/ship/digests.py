@@ -161,11 +161,7 @@ class Digester:
     def _entries(self, through: int, newest: int) -> tuple[int, dict[str, list[Entry]]]:
         """Read the next rows of the ledger, by writer, and say up to which id."""
         with closing(LedgerReader(self._ledger_path)) as reader:
-            rows = reader.rows_between(through, newest, self._config.most_entries)
-        entries: dict[str, list[Entry]] = {}
-        for _, (writer, boot, sequence, digest, key, size) in rows:
-            entries.setdefault(writer, []).append(Entry(boot, key, sequence, digest, size))
-        return max(rows[-1][0] if len(rows) == self._config.most_entries else newest, through), entries
+            return reader.entries_between(through, newest, self._config.most_entries)
 
     def _make(
         self,

@@ -6,7 +6,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from llm_audit.integrity.digests import Entry
 from llm_audit.ship.ledger import FORMAT_VERSION, LedgerError, StoredRecord
 
 PAGE_ROWS = 1000
@@ -51,13 +53,27 @@ class LedgerReader:
 
     def rows_between(self, after: int, through: int | None, limit: int) -> list[tuple[int, StoredRecord]]:
         """Give the first rows after one id, up to another or to the end, with their ids."""
+        columns = "id, writer, boot, sequence, sha256, key, size"
+        return [
+            (row[0], StoredRecord(row[1], row[2], row[3], row[4].hex(), row[5], row[6]))
+            for row in self._between(columns, after, through, limit)
+        ]
+
+    def entries_between(self, after: int, through: int, limit: int) -> tuple[int, dict[str, list[Entry]]]:
+        """Give the first rows after one id, up to another, as entries of digests by writer; and up to which id they are."""
+        columns = "writer, id, boot, key, sequence, lower(hex(sha256)), size"
+        rows = self._between(columns, after, through, limit)
+        entries: dict[str, list[Entry]] = {}
+        for row in rows:
+            entries.setdefault(row[0], []).append(Entry._make(row[2:]))
+        return (rows[-1][1] if len(rows) == limit else through), entries
+
+    def _between(self, columns: str, after: int, through: int | None, limit: int) -> list[tuple[Any, ...]]:
         with self._errors():
-            rows = self._db.execute(
-                "SELECT id, writer, boot, sequence, sha256, key, size FROM stored "
-                "WHERE id > ? AND id <= coalesce(?, id) ORDER BY id LIMIT ?",
+            return self._db.execute(
+                f"SELECT {columns} FROM stored WHERE id > ? AND id <= coalesce(?, id) ORDER BY id LIMIT ?",  # noqa: S608 - ours
                 (after, through, limit),
             ).fetchall()
-        return [(row[0], StoredRecord(row[1], row[2], row[3], row[4].hex(), row[5], row[6])) for row in rows]
 
     def marks(self) -> list[tuple[str, int, int]]:
         """Give writer, boot and sequence up to which everything of each writer is stored."""
