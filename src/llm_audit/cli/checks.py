@@ -289,6 +289,7 @@ def _said(status: dict[str, Any], *, is_serving: bool) -> Iterator[Finding]:
     for name, advice in (
         ("storeError", "mend the store; records wait in the journal until then"),
         ("ledgerError", "see the message; records wait in the journal until then"),
+        ("digestError", "see the message; records are stored, and listed in a digest once that is mended"),
         ("indexError", "run `llm-audit reindex` if the index is damaged; it is told again"),
     ):
         if error := status.get(name):
