@@ -19,10 +19,8 @@ from llm_audit.integrity.digests import (
     Entry,
     Head,
     Place,
-    entry_bytes,
     parse_digest_key,
     read_digest,
-    tree_root,
 )
 from llm_audit.integrity.findings import Finding, Kind, Range
 from llm_audit.integrity.signatures import PublicKey
@@ -30,6 +28,10 @@ from llm_audit.record.times import iso_from_ms
 
 _BEGINS = b'{"schemaVersion":'
 _WRITER = b',"writer":{'
+
+
+EntryRow = tuple[str, str, int, int, str]
+"""Of an entry: key, writer, boot, sequence, sha256. A plain tuple, for there may be millions."""
 
 
 class Linked(NamedTuple):
@@ -83,8 +85,8 @@ class Checked(NamedTuple):
     heads: list[Link]
     tails: list[tuple[Place, str]]
     """Records whose successor stands elsewhere, with their digests."""
-    keys: list[tuple[str, str, int, int, str]]
-    """Of every entry: key, writer, boot, sequence, sha256; sorted."""
+    keys: list[EntryRow]
+    """Of every entry; sorted."""
     intact: int
     """Objects that are what was listed."""
     bytes_read: int
@@ -160,7 +162,7 @@ def affected(head: Head) -> Range:
 def _entry_problems(digest: Digest) -> Iterable[tuple[Kind, str]]:
     """Say what is wrong with a digest's entries among themselves."""
     head, entries = digest.head, digest.entries
-    if len(entries) != head.entries or tree_root(map(entry_bytes, entries)) != head.root_sha256:
+    if len(entries) != head.entries or digest.tree_root != head.root_sha256:
         yield Kind.MODIFIED, "its entries are not those that its head signs (Merkle root)"
     keys = [entry.key for entry in entries]
     if len(set(keys)) < len(keys):

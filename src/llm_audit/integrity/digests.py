@@ -113,6 +113,8 @@ class Digest(NamedTuple):
     entries: list[Entry]
     sha256: str
     """Of the whole file."""
+    tree_root: str
+    """Of the entries as they are; the head says what it should be."""
 
 
 class DigestName(NamedTuple):
@@ -276,7 +278,7 @@ def read_digest(data: bytes) -> Digest:
     leaves = [entry_bytes(entry) for entry in entries]
     if _file(leaves, canonical(head.document()), canonical(signature.document())) != data:
         raise DigestUnreadableError("it is not in the canonical form (RFC 8785)")
-    return Digest(head, signature, entries, sha256(data).hexdigest())
+    return Digest(head, signature, entries, sha256(data).hexdigest(), tree_root(leaves))
 
 
 def _entries(value: Any) -> list[Entry]:

@@ -13,7 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from llm_audit.cli.reading import ProblemError, problems
 from llm_audit.cli.settings import Settings, with_settings
 from llm_audit.cli.terminal import console, harmless, shown_bytes, shown_count
-from llm_audit.cli.verifying.reading import DigestReader, Place
+from llm_audit.cli.verifying.reading import DigestReader, Place, spare_the_collector
 from llm_audit.cli.verifying.verification import Figures, Pin, Scope, Verification
 from llm_audit.integrity.findings import Finding
 from llm_audit.integrity.signatures import PublicKey
@@ -66,6 +66,7 @@ def command(
     nobody can tell that the newest digests were removed with their records. docs/evidence.md says what is proven, and against whom.
     Exit code 1 where something is found.
     """
+    spare_the_collector()
     keys = _keys(settings, key_paths)
     scope = Scope(settings.prefix, tuple(map(_pin, pins)), jobs or os.cpu_count() or 1)
     place = Place(

@@ -5,27 +5,16 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import groupby
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from llm_audit.cli.verifying.reading import DigestReader, Place, checking
 from llm_audit.integrity.chains import Chain
+from llm_audit.integrity.digest_check import EntryRow
 from llm_audit.integrity.digests import PREFIX, parse_digest_key
 from llm_audit.integrity.findings import Finding, Kind, Range
 from llm_audit.integrity.sorting import Sorter
 from llm_audit.store.keys import parse_key
 from llm_audit.store.objects import ObjectEntry, ObjectMissingError, ObjectStore
-
-
-class _Row(NamedTuple):
-    """An entry, of whichever digest."""
-
-    key: str
-    writer: str
-    boot: int
-    sequence: int
-    sha256: str
 
 
 @dataclass(slots=True)
@@ -101,7 +90,7 @@ class Verification:
 
     def run(self) -> Figures:
         """Verify all of it. Raises StoreError, OSError (the temporary folder is full)."""
-        with Sorter(lambda row: _Row(*row)) as listed:
+        with Sorter[EntryRow](tuple) as listed:
             prefixes = self._digests(listed)
             self._objects(listed, prefixes)
         if not self.figures.digests:
@@ -115,7 +104,7 @@ class Verification:
             self.figures.findings += 1
             self._on_finding(finding)
 
-    def _digests(self, listed: Sorter[_Row]) -> set[str]:
+    def _digests(self, listed: Sorter[EntryRow]) -> set[str]:
         """Check every digest; give the prefixes below which there are records."""
         prefixes = {self._scope.prefix}
         seen: dict[tuple[str, int], set[str]] = {}
@@ -133,8 +122,7 @@ class Verification:
                     self.figures.listed += len(checked.keys)
                     self.figures.intact += checked.intact
                     self.figures.bytes_read += checked.bytes_read
-                    for row in checked.keys:
-                        listed.add(_Row(*row))
+                    listed.filled(checked.keys)
                     _add_prefixes(prefixes, checked.keys)
                 self._on_progress("records verified", self.figures.listed)
         self.figures.writers = len(self.chains)
@@ -157,22 +145,26 @@ class Verification:
             else:
                 yield entry.key
 
-    def _objects(self, listed: Sorter[_Row], prefixes: set[str]) -> None:
+    def _objects(self, listed: Sorter[EntryRow], prefixes: set[str]) -> None:
         """Go through the listing of all objects and the list of all entries, side by side."""
         objects = iter(self._listing(prefixes))
         one = next(objects, None)
-        for count, (key, rows) in enumerate(groupby(listed, key=itemgetter(0))):
+        same: list[EntryRow] = []
+        for count, row in enumerate(listed):
+            key = row[0]
+            if same and same[0][0] == key:
+                same.append(row)
+                continue
+            self._found(self._listed_again(same))
+            same = [row]
             while one is not None and one.key < key:
                 self._unlisted(one)
                 one = next(objects, None)
             while one is not None and one.key == key:
                 one = next(objects, None)
-            first = next(rows)
-            again = list(rows)
-            if again:
-                self._found(self._listed_again(key, [first, *again]))
             if count % 1000 == 0:
                 self._on_progress("objects looked for in digests", count)
+        self._found(self._listed_again(same))
         while one is not None:
             self._unlisted(one)
             one = next(objects, None)
@@ -190,18 +182,22 @@ class Verification:
             return listings[0]
         return heapq.merge(*listings, key=lambda entry: entry.key)
 
-    def _listed_again(self, key: str, entries: list[_Row]) -> Iterator[Finding]:
-        first = entries[0]
-        if all(row == first for row in entries):
-            self.chains[first.writer].repeated.pop(key, None)
-            self.figures.listed_again += len(entries) - 1
-            return
-        for writer in {row.writer for row in entries}:
-            self.chains[writer].repeated.pop(key, None)
-        place = (first.boot, first.sequence)
-        yield Finding(
-            Kind.DUPLICATED, key, "digests list it with different contents", Range(first.writer, place, place)
-        )
+    def _listed_again(self, rows: list[EntryRow]) -> Iterable[Finding]:
+        """Say what is wrong where several entries have one key: nothing, if all say the same."""
+        if len(rows) < 2:
+            return ()
+        key, writer, boot, sequence, _ = rows[0]
+        for row in rows:
+            self.chains[row[1]].repeated.pop(key, None)
+        if all(row == rows[0] for row in rows):
+            self.figures.listed_again += len(rows) - 1
+            return ()
+        place = (boot, sequence)
+        return [
+            Finding(
+                Kind.DUPLICATED, key, "digests list it with different contents", Range(writer, place, place)
+            )
+        ]
 
     def _unlisted(self, entry: ObjectEntry) -> None:
         key = entry.key
@@ -226,7 +222,7 @@ class Verification:
             self.figures.before_digests += 1
 
 
-def _add_prefixes(prefixes: set[str], keys: Iterable[tuple[str, str, int, int, str]]) -> None:
+def _add_prefixes(prefixes: set[str], keys: Iterable[EntryRow]) -> None:
     """Add the prefixes of keys; nearly all begin as those before did."""
     known = tuple(f"{prefix}/" for prefix in prefixes)
     for key, *_ in keys:
