@@ -1,13 +1,10 @@
 """The alert rules, checked and tested with Prometheus' own promtool."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
-
 from ops.exported import EXPORTED, names_in
+from ops.promtool import promtool
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "ops" / "prometheus"
@@ -16,24 +13,14 @@ TESTS = (FOLDER / "alerts_test.yml").read_text()
 ALERTS = re.findall(r"- alert: (\w+)", RULES)
 
 
-def promtool(*arguments, folder=FOLDER):
-    """Run promtool; give its exit code and what it says."""
-    unpacked = ROOT / ".venv" / "prometheus" / "usr" / "bin" / "promtool"
-    program = str(unpacked) if unpacked.exists() else shutil.which("promtool")
-    if program is None:
-        pytest.skip("there is no promtool here: `make promtool` unpacks Debian's where apt works")
-    done = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
-
-
 def test_rules_and_the_example_of_a_configuration_are_valid():
     for arguments in (("check", "rules", "alerts.yml"), ("check", "config", "prometheus.yml")):
-        code, said = promtool(*arguments)
+        code, said = promtool(*arguments, folder=FOLDER)
         assert code == 0, said
 
 
 def test_each_alert_fires_when_it_should_and_only_then():
-    code, said = promtool("test", "rules", "alerts_test.yml")
+    code, said = promtool("test", "rules", "alerts_test.yml", folder=FOLDER)
     assert code == 0, said
 
 

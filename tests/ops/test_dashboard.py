@@ -6,6 +6,7 @@ from pathlib import Path
 
 from llm_audit.telemetry.metrics import CALL_METRICS, NODE_METRICS
 from ops.exported import EXPORTED, LABELS, names_in
+from ops.promtool import promtool
 
 DASHBOARD = json.loads((Path(__file__).parents[2] / "ops" / "grafana" / "central-llm-audit.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
@@ -43,6 +44,16 @@ def test_queries_tell_apart_by_labels_that_there_are():
         assert set(re.findall(r'(\w+)(?:=~|!=|=)"', query)) <= LABELS, query
         for names in re.findall(r"by \(([^)]*)\)", query):
             assert set(names.split(", ")) <= LABELS, query
+
+
+def test_prometheus_can_read_every_query(tmp_path):
+    rules = [
+        {"record": f"panel:query:{number}", "expr": re.sub(r"\$__\w+", "5m", query)}
+        for number, query in enumerate(QUERIES)
+    ]
+    (tmp_path / "panels.yml").write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+    code, said = promtool("check", "rules", "panels.yml", folder=tmp_path)
+    assert code == 0, said
 
 
 def test_every_metric_is_on_the_dashboard():
