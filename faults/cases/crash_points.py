@@ -45,7 +45,7 @@ def _die_at(point: str, upstream: int, stage: Stage) -> Row:
     # What is carried over must be open while all that ended beside it is stored already: longer, and less beside it.
     carries = point.startswith("carry")
     bodies = (*BODIES.values(), LONG % (4000 if carries else 800))
-    clients = 12 if carries else stage.choose(16, 64)
+    clients = 12 if carries else stage.choose(8, 64)
     with System(stage.folder / point, settings=settings, upstream=upstream) as system:
         system.wait_until_ready()
         system.environ["LLM_AUDIT_CRASH_AT"] = f"{point}:{passage}"

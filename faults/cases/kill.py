@@ -23,11 +23,11 @@ CHILDREN = {"proxy", "shipper", "model"}
 
 def run(stage: Stage) -> Iterator[Row]:
     """Kill and kill again; one row for each durability."""
-    for durability, kills in (("process", stage.choose(6, 200)), ("host", stage.choose(0, 60))):
+    for durability, kills in (("process", stage.choose(4, 200)), ("host", stage.choose(0, 60))):
         if not kills:
             continue
         with System(stage.folder / durability, durability=durability, console=True) as system:
-            with Load(system.port, stage.rng, stage.choose(16, 64)) as load:
+            with Load(system.port, stage.rng, stage.choose(8, 64)) as load:
                 killed = _kill(system, load, kills, stage.rng)
             system.stop()
             objects = read_objects(system.objects)
