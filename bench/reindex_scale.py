@@ -99,7 +99,7 @@ def run(local: LocalAws, folder: Path, kill_at: int | None = None) -> dict[str, 
 
 
 def in_table(local: LocalAws) -> dict[str, int]:
-    """Count what is in the table, and among it what has no object. (The local AWS's count is exact, Amazon's hours old.)"""
+    """Count what is in the table (exact here, hours old on AWS), and among it what has no object."""
     dynamodb = local.client("dynamodb")
     stale = dynamodb.query(
         TableName=TABLE,
