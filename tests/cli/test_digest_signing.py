@@ -2,7 +2,7 @@
 
 import pytest
 
-from aws_fixtures import aws, local, name  # noqa: F401 - fixtures
+from aws_fixtures import aws, name  # noqa: F401 - fixtures
 from llm_audit.cli.digest_signing import digest_config, open_key, public_key_in_use
 from llm_audit.cli.settings import load_settings
 from llm_audit.integrity.signatures import ECDSA_P256, ED25519, read_public_key

@@ -214,7 +214,9 @@ def test_calls_are_scraped_and_sent_as_they_were_made(served, collector):
         make_call(served, "two")
     assert served.call()[0] == 200
     _, text = eventually(
-        lambda: (found := scrape(served)) and value_of(found[1], f"{DURATIONS}_count") == 4 and found
+        lambda: (
+            (found := scrape(served))[0] == 200 and value_of(found[1], f"{DURATIONS}_count") == 4 and found
+        )
     )
     assert value_of(text, f"{DURATIONS}_count", gen_ai_request_model="two", llm_audit_source="tests") == 2
     assert value_of(text, "gen_ai_server_time_to_first_token_seconds_count") == 3

@@ -77,7 +77,7 @@ def call(url, key, headers):
 def assert_one_call_on_record(aws, request_id):
     """One object, one item, in the table and in each index; and the record says what was called."""
     s3, table = aws.client("s3"), aws.client("dynamodb")
-    (found,) = s3.list_objects_v2(Bucket="central-llm-audit")["Contents"]
+    (found,) = s3.list_objects_v2(Bucket="central-llm-audit", Prefix="logs/")["Contents"]
     assert re.fullmatch(rf"logs/\d{{4}}/\d\d/\d\d/{request_id}\.json", found["Key"])
     record = json.loads(s3.get_object(Bucket="central-llm-audit", Key=found["Key"])["Body"].read())
     assert (record["outcome"], record["statusCode"], record["source"]) == ("complete", 200, "finance-app")
@@ -234,7 +234,7 @@ def test_the_requirement_documents_own_commands_fit_our_artifacts(aws, shell, tm
         assert call(url, key, {name: CALLER[name] for name in ("x-llm-source", "x-llm-user")})[0] == 400
         status, answer = call(url, key, CALLER | {"x-request-id": request_id})
         assert (status, answer["object"]) == (200, "chat.completion")
-        bucket = {"Bucket": "central-llm-audit"}
+        bucket = {"Bucket": "central-llm-audit", "Prefix": "logs/"}
         eventually(lambda: "Contents" in aws.client("s3").list_objects_v2(**bucket))
     assert_one_call_on_record(aws, request_id)
 
