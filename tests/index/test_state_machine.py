@@ -156,8 +156,12 @@ class SqliteMachine(RuleBasedStateMachine):
 
     @rule(some=SOME)
     def objects_vanish(self, some: list[str]) -> None:
+        """While a rebuilding is under way, none that cannot be read: whether it had been looked at, it alone knows."""
         for key in some:
-            self.objects.pop(key, None)
+            if self.since_it_began is None:
+                self.unreadable.discard(key)
+            if key not in self.unreadable:
+                self.objects.pop(key, None)
 
     @precondition(lambda self: self.since_it_began is None)
     @rule(some=SOME)
