@@ -145,8 +145,13 @@ def _litellm(name: str, about: str, logging: str) -> Peer:
         name,
         about,
         (_program("litellm", "litellm"), *command),
-        {"litellm.yaml": LITELLM.format(logging=logging, upstream="{upstream}")},
-        {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_DOCS": "True"},
+        {"litellm.yaml": LITELLM.replace("{logging}", logging)},
+        {
+            "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+            "LITELLM_LOG": "ERROR",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "NO_DOCS": "True",
+        },
     )
 
 
@@ -188,7 +193,7 @@ PEERS = (
          "http://127.0.0.1:{upstream}"),
     ),
     _litellm("litellm", "LiteLLM's proxy, no logging", ""),
-    _litellm("litellm s3", "LiteLLM's proxy with its S3 logging", LITELLM_S3.format(s3="{s3}")),
+    _litellm("litellm s3", "LiteLLM's proxy with its S3 logging", LITELLM_S3),
 )  # fmt: skip
 
 
