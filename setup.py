@@ -32,7 +32,6 @@ COMPILED = [
     "src/llm_audit/proxy/server.py",
     "src/llm_audit/proxy/service.py",
     "src/llm_audit/proxy/upstream.py",
-    "src/llm_audit/ship/build.py",
 ]
 
 
